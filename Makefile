@@ -1,0 +1,52 @@
+# Every target makes its own environment in a fresh clone.
+#   make demo    the main job, end to end          make test    all tests but the slow ones
+#   make check   ruff, format, mypy --strict       make bench   the figures of docs/benchmarks.md
+
+PYTHON ?= python3
+VENV := .venv
+ifeq ($(OS),Windows_NT)
+BIN := $(VENV)/Scripts
+else
+BIN := $(VENV)/bin
+endif
+READY := $(VENV)/ready
+# torch is named with its version so that pip takes the build for the CPU.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test test-slow check format schemas bench train clean
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) torch==2.13.0
+	$(INSTALL) -e ".[dev]"
+	@touch $(READY)
+
+demo: $(READY)
+	$(BIN)/medsdk demo --out build/demo
+
+test: $(READY)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m slow
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+schemas: $(READY)
+	$(BIN)/python docs/schemas/generate.py
+
+bench: $(READY)
+	$(BIN)/python benchmarks/first_slice.py
+
+train: $(READY)
+	$(BIN)/python export/training/uterus_mr_tumor_filter.py
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache
