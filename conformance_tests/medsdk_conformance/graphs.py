@@ -1,0 +1,81 @@
+"""ONNX graphs for the cases and checks, built with `onnx.helper` when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+OPSET = 17
+IR_VERSION = 8
+
+Axes = Sequence[int | str]
+Edge = tuple[str, str, Axes]
+"""Name, numpy dtype and axes of a graph's input or output; a word is a dynamic axis."""
+
+
+def node(operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> Any:  # noqa: ANN401 - NodeProto
+    """A node with one output."""
+    from onnx import helper
+
+    return helper.make_node(operator, list(inputs), [output], **attributes)
+
+
+def model(
+    nodes: Sequence[Any],
+    inputs: Sequence[Edge],
+    outputs: Sequence[Edge],
+    **tensors: NDArray[Any],
+) -> Any:  # noqa: ANN401 - ModelProto
+    """A model; `tensors` are its initializers."""
+    from onnx import helper, numpy_helper
+
+    def edges(items: Sequence[Edge]) -> list[Any]:
+        return [
+            helper.make_tensor_value_info(
+                name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), list(axes)
+            )
+            for name, dtype, axes in items
+        ]
+
+    graph = helper.make_graph(
+        list(nodes),
+        "conformance",
+        edges(inputs),
+        edges(outputs),
+        [numpy_helper.from_array(array, name) for name, array in tensors.items()],
+    )
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
+    )
+
+
+def serialized(
+    nodes: Sequence[Any], inputs: Sequence[Edge], outputs: Sequence[Edge], **tensors: NDArray[Any]
+) -> bytes:
+    """The bytes of `model`."""
+    return bytes(model(nodes, inputs, outputs, **tensors).SerializeToString())
+
+
+def affine(channels: int = 4, batch: int | str = "batch") -> bytes:
+    """`y = 2 * x + 1` over (batch, channels): what the behaviour checks run."""
+    return serialized(
+        [node("Mul", ["x", "two"], "doubled"), node("Add", ["doubled", "one"], "y")],
+        [("x", "float32", (batch, channels))],
+        [("y", "float32", (batch, channels))],
+        two=np.full((channels,), 2, np.float32),
+        one=np.ones((channels,), np.float32),
+    )
+
+
+def product(weights: NDArray[np.float32]) -> bytes:
+    """`y = x @ weights`: a graph with one layer that carries arithmetic."""
+    rows, columns = weights.shape
+    return serialized(
+        [node("MatMul", ["x", "weights"], "y")],
+        [("x", "float32", ("batch", rows))],
+        [("y", "float32", ("batch", columns))],
+        weights=weights,
+    )

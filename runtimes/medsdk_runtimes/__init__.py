@@ -1,0 +1,133 @@
+"""Runtimes: the libraries that execute a network, behind one small contract.
+
+Importing this package imports no framework; a runtime does that when it is asked for something.
+A third party adds a runtime by the entry-point group `medsdk.runtimes`: the entry's name is the
+runtime's, its value an object that satisfies `Runtime`.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import Final
+
+from medsdk_runtimes._opening import library_words
+from medsdk_runtimes.contract import (
+    PRECISIONS,
+    Array,
+    Availability,
+    Capability,
+    Device,
+    Effective,
+    Precision,
+    Runtime,
+    Session,
+    Settings,
+    TensorSpec,
+)
+from medsdk_runtimes.errors import RuntimeUnavailableError
+from medsdk_runtimes.onnxruntime_rt import OnnxRuntime
+from medsdk_runtimes.openvino_rt import OpenVino
+
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "PRECISIONS",
+    "RUNTIMES",
+    "Array",
+    "Availability",
+    "Capability",
+    "Device",
+    "Effective",
+    "Precision",
+    "Runtime",
+    "Session",
+    "Settings",
+    "TensorSpec",
+    "available",
+    "known",
+    "require",
+    "runtime",
+]
+
+RUNTIMES: Final[tuple[Runtime, ...]] = (OnnxRuntime(), OpenVino())
+"""The runtimes that come with medsdk, the default first."""
+
+ENTRY_POINT_GROUP: Final = "medsdk.runtimes"
+
+
+def known() -> tuple[Runtime, ...]:
+    """Every runtime, installed or not: medsdk's own first, then those of third parties.
+
+    A third party's runtime that does not load is there too, and says why it is not available.
+    """
+    own = {runtime.name for runtime in RUNTIMES}
+    entries = sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda entry: entry.name)
+    # medsdk's own names cannot be taken over.
+    return RUNTIMES + tuple(_load(entry) for entry in entries if entry.name not in own)
+
+
+def available() -> tuple[Runtime, ...]:
+    """The runtimes whose library is installed here and imports."""
+    return tuple(runtime for runtime in known() if runtime.availability().available)
+
+
+def runtime(name: str) -> Runtime:
+    """The runtime of that name, whether its library is installed or not.
+
+    Raises:
+        RuntimeUnavailableError: There is no runtime of that name.
+    """
+    for candidate in known():
+        if candidate.name == name:
+            return candidate
+    raise RuntimeUnavailableError.unknown(name, tuple(item.name for item in available()))
+
+
+def require(name: str) -> Runtime:
+    """The runtime of that name, with its library installed.
+
+    Raises:
+        RuntimeUnavailableError: There is no such runtime, or its library does not import.
+    """
+    found = runtime(name)
+    here = found.availability()
+    if not here.available:
+        raise RuntimeUnavailableError.missing(
+            name, here.extra, tuple(item.name for item in available()), here.reason
+        )
+    return found
+
+
+class _Unloadable:
+    """A third party's runtime that could not be loaded."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name = name
+        self._reason = reason
+
+    def availability(self) -> Availability:
+        return Availability(available=False, version="", reason=self._reason, extra=self.name)
+
+    def devices(self) -> tuple[Device, ...]:
+        raise self._error()
+
+    def open(self, onnx: bytes, settings: Settings) -> Session:
+        raise self._error()
+
+    def _error(self) -> RuntimeUnavailableError:
+        return RuntimeUnavailableError(
+            f"the runtime {self.name!r} of another package does not load",
+            got=self._reason,
+            expected=f"an object that satisfies Runtime, in the group {ENTRY_POINT_GROUP}",
+            remedy="update or remove the package that declares it",
+        )
+
+
+def _load(entry: EntryPoint) -> Runtime:
+    try:
+        found = entry.load()
+    # A foreign package may raise anything; the reason is kept where `doctor` shows it.
+    except Exception as error:  # noqa: BLE001
+        return _Unloadable(entry.name, library_words(error))
+    if not isinstance(found, Runtime) or found.name != entry.name:
+        return _Unloadable(entry.name, "it is no runtime, or it has another name than its entry")
+    return found

@@ -1,0 +1,150 @@
+"""What every runtime does before its library sees a byte, and with what its library says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from importlib import import_module
+from types import ModuleType
+
+import numpy as np
+
+from medsdk_runtimes.contract import (
+    PRECISIONS,
+    Availability,
+    Device,
+    Precision,
+    Settings,
+    TensorSpec,
+)
+from medsdk_runtimes.errors import (
+    DeviceUnavailableError,
+    GraphRefusedError,
+    PrecisionMismatchError,
+    RuntimeUnavailableError,
+    SettingRefusedError,
+)
+from medsdk_runtimes.graph import GraphFacts, scan
+
+# Names of nodes look like paths too; losing them is the price of never showing a path.
+_PATH = re.compile(r"\S*[/\\]\S*")
+_LONGEST = 300
+
+
+def look(library: str, extra: str) -> Availability:
+    """Whether a library imports; never raises."""
+    try:
+        module = import_module(library)
+        version = release(str(module.__version__))
+    # Whatever goes wrong inside a foreign import is the reason why it is not available.
+    except Exception as error:  # noqa: BLE001
+        return Availability(False, "", library_words(error), extra)
+    return Availability(True, version, "", extra)
+
+
+def release(version: str) -> str:
+    """`2026.4.1` of `2026.4.1-22982-e213a147257-releases/2026/4`."""
+    return version.partition("-")[0]
+
+
+def load(runtime: str, library: str, extra: str) -> ModuleType:
+    """Import a library.
+
+    Raises:
+        RuntimeUnavailableError: It does not import.
+    """
+    here = look(library, extra)
+    if not here.available:
+        raise RuntimeUnavailableError.missing(runtime, extra, (), here.reason)
+    return import_module(library)
+
+
+def admit(
+    runtime: str, onnx: bytes, settings: Settings, devices: Callable[[], tuple[Device, ...]]
+) -> GraphFacts:
+    """Check the settings that every runtime has, then the graph.
+
+    Args:
+        runtime: Name of the runtime.
+        onnx: The graph.
+        settings: What is asked.
+        devices: The devices of the runtime.
+
+    Returns:
+        What the graph holds.
+
+    Raises:
+        DeviceUnavailableError: The device is not here.
+        SettingRefusedError: Threads below 1 or an unknown precision.
+        GraphRefusedError: As `graph.scan` says, or an element type that numpy lacks.
+    """
+    names = tuple(device.name for device in devices())
+    if settings.device not in names:
+        raise DeviceUnavailableError.missing(runtime, settings.device, names)
+    if settings.threads < 1:
+        raise SettingRefusedError(
+            "a session needs at least one thread", got=str(settings.threads), expected="1 or more"
+        )
+    if settings.precision not in PRECISIONS:
+        raise SettingRefusedError(
+            "there is no such precision",
+            got=repr(settings.precision),
+            expected=f"one of {', '.join(PRECISIONS)}",
+        )
+    if not isinstance(onnx, bytes):
+        raise GraphRefusedError(
+            "a graph is opened from its bytes",
+            got=type(onnx).__name__,
+            expected="bytes",
+            remedy="read the file first; a path is never opened, so nothing can be swapped",
+        )
+    facts = scan(onnx)
+    for spec in (*facts.inputs, *facts.outputs):
+        try:
+            np.dtype(spec.dtype)
+        except TypeError:
+            raise GraphRefusedError(
+                f"the tensor {spec.name!r} has an element type that numpy lacks",
+                got=spec.dtype,
+                expected="a numeric type or bool",
+                remedy="cast it inside the graph when exporting",
+            ) from None
+    return facts
+
+
+def same_names(kind: str, specs: tuple[TensorSpec, ...], found: list[str]) -> None:
+    """The library must see the tensors that the scan saw, in the same order.
+
+    Raises:
+        GraphRefusedError: It does not.
+    """
+    expected = [spec.name for spec in specs]
+    if found != expected:
+        raise GraphRefusedError(
+            f"the library reads other {kind}s from this graph than medsdk",
+            got=", ".join(found) or "none",
+            expected=", ".join(expected) or "none",
+            remedy="export the graph again with distinct names",
+        )
+
+
+def require_precision(runtime: str, asked: Precision, found: Precision, evidence: str) -> None:
+    """What runs must be what was asked.
+
+    Raises:
+        PrecisionMismatchError: It is not.
+    """
+    if asked != found:
+        raise PrecisionMismatchError(
+            f"{runtime} runs the graph in another precision than was asked for",
+            got=f"{found}: {evidence}",
+            expected=asked,
+            remedy=f"ask for {found}, or take another variant or runtime",
+        )
+
+
+def library_words(error: BaseException) -> str:
+    """What a library said, in one short line without anything that looks like a path."""
+    text = " ".join(_PATH.sub("(path)", str(error)).split())
+    short = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+    return f"{type(error).__name__}: {short}" if short else type(error).__name__
