@@ -1,0 +1,91 @@
+"""The SDK's own errors about tasks, bundles, engines and outputs (tree: `medsdk.errors`)."""
+
+from __future__ import annotations
+
+import errno
+from typing import Self
+
+from medsdk_runtimes.errors import MedsdkError
+
+
+class FormatVersionError(MedsdkError):
+    """A document is of a format version that this release does not read."""
+
+    code = "format-version"
+    exit_status = 4
+
+
+class TaskInvalidError(MedsdkError):
+    """A task file does not say what a task must say."""
+
+    code = "task-invalid"
+    exit_status = 2
+
+
+class TaskUnknownError(MedsdkError):
+    """The catalogue has no task of that id."""
+
+    code = "task-unknown"
+    exit_status = 2
+
+
+class TaskUnsupportedError(MedsdkError):
+    """A valid task that this release does not run yet."""
+
+    code = "task-unsupported"
+    exit_status = 2
+
+
+class BundleUnreadableError(MedsdkError):
+    """There is no bundle there, or what is there is malformed."""
+
+    code = "bundle-unreadable"
+    exit_status = 4
+
+
+class BundleTamperedError(MedsdkError):
+    """The bundle's contents differ from its digests."""
+
+    code = "bundle-tampered"
+    exit_status = 1
+
+
+class KnownAnswerFailedError(MedsdkError):
+    """This machine does not reproduce the bundle's known answers."""
+
+    code = "known-answer-failed"
+    exit_status = 1
+
+
+class VariantUnavailableError(MedsdkError):
+    """The bundle has no such variant that can run as asked."""
+
+    code = "variant-unavailable"
+    exit_status = 2
+
+
+class OutputNotWritableError(MedsdkError):
+    """A result cannot be written where it was asked for."""
+
+    code = "output-not-writable"
+    exit_status = 3
+
+    @classmethod
+    def from_os(cls, what: str, error: OSError) -> Self:
+        """What the operating system said, without the path.
+
+        Args:
+            what: What was being written.
+            error: The system's error.
+        """
+        remedy = {
+            errno.ENOSPC: "free some space or choose another place",
+            errno.EROFS: "choose a place that can be written",
+            errno.EACCES: "choose a place that can be written",
+        }.get(error.errno or 0, "choose another place")
+        return cls(
+            f"{what} cannot be written",
+            got=error.strerror or type(error).__name__,
+            expected="a directory with room that this user may write to",
+            remedy=remedy,
+        )

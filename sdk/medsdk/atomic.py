@@ -1,0 +1,99 @@
+"""Writing so that a reader sees all of it or nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from medsdk._refusals import OutputNotWritableError
+from medsdk_runtimes.operating_system import sync_directory
+
+
+@contextmanager
+def new_directory(target: Path, what: str, *, replace: bool = False) -> Iterator[Path]:
+    """A directory that appears at `target` whole, or not at all.
+
+    Args:
+        target: Where it shall be; its parent is made where it is missing.
+        what: What it is called in errors.
+        replace: Whether something that is there already may be replaced.
+
+    Yields:
+        A fresh directory beside `target` to write into.
+
+    Raises:
+        OutputNotWritableError: The place exists already, cannot be written, or is full.
+    """
+    if target.exists() and not replace:
+        raise OutputNotWritableError(
+            f"{what} is there already",
+            got="an existing file or directory",
+            expected="a new place",
+            remedy="choose another --out, or give --force to replace it",
+        )
+    with _reported(what):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
+    try:
+        yield made
+        with _reported(what):
+            _publish(made, target)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def _publish(made: Path, target: Path) -> None:
+    for path in made.rglob("*"):
+        if path.is_file():
+            with path.open("rb+") as file:
+                os.fsync(file.fileno())
+    made.chmod(0o755)
+    if target.exists():
+        aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.old-", dir=target.parent))
+        target.replace(aside / "old")
+        made.replace(target)
+        shutil.rmtree(aside, ignore_errors=True)
+    else:
+        made.replace(target)
+    sync_directory(target.parent)
+
+
+@contextmanager
+def _reported(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputNotWritableError.from_os(what, error) from error
+
+
+def write_file(target: Path, data: bytes, what: str) -> None:
+    """Write one file whole, replacing what is there.
+
+    Args:
+        target: Where.
+        data: What.
+        what: What it is called in errors.
+
+    Raises:
+        OutputNotWritableError: The place cannot be written or is full.
+    """
+    partial: Path | None = None
+    try:
+        with _reported(what):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=f".{target.name}.partial-", dir=target.parent)
+            partial = Path(name)
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.chmod(0o644)
+            partial.replace(target)
+            partial = None
+    finally:
+        if partial is not None:
+            partial.unlink(missing_ok=True)

@@ -1,0 +1,205 @@
+"""The manifest: what a bundle says of itself (`docs/bundle.md` is the format in prose)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+
+from medsdk.tasks.gates import Form
+from medsdk.tasks.schema import Task
+from medsdk.tasks.strict import FormatVersion, Name, Semver, Strict, Text
+
+MANIFEST = "manifest.json"
+MANIFEST_DIGEST = "manifest.sha256"
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+FilePath = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z0-9][a-z0-9_.-]*(?:/[a-z0-9][a-z0-9_.-]*)*$",
+        max_length=200,
+    ),
+]
+"""A path inside the bundle: lower-case ASCII words, `/` between them, none starts with a dot.
+So no path climbs out, and none collides on a file system that folds case."""
+
+Status = Literal["shipped", "rejected", "unjudged"]
+Verdict = Literal["pass", "fail", "not-run", "not-conclusive", "advisory"]
+"""The one closed set of verdicts."""
+
+
+class FileRecord(Strict):
+    """A file of the bundle."""
+
+    size_bytes: NonNegativeInt
+    sha256: Sha256
+
+
+class ParityRecord(Strict):
+    """What the parity cases showed at export, on one runtime and ISA tier.
+
+    Attributes:
+        runtime: Runtime that was executed, with its version.
+        isa: Instruction-set tier, `native` or the limit that was set.
+        cases: Number of labelled cases, n.
+        flips: Decisions that differ from FP32.
+        flip_rate_upper_bound: One-sided Clopper-Pearson bound at the gate's confidence.
+        flips_to_positive: Of the flips, those from negative to positive.
+        flips_to_negative: Of the flips, those from positive to negative.
+        metrics: For `fp32` and the variant: accuracy, sensitivity, specificity and
+            mean_of_sensitivity_and_specificity; None where it has no denominator.
+        verdict: Against the task's gate.
+        reasons: Why it did not pass; empty where it did.
+    """
+
+    runtime: Text
+    isa: Text
+    cases: NonNegativeInt
+    flips: NonNegativeInt
+    flip_rate_upper_bound: NonNegativeFloat
+    flips_to_positive: NonNegativeInt
+    flips_to_negative: NonNegativeInt
+    metrics: dict[Literal["fp32", "variant"], dict[str, float | None]]
+    verdict: Verdict
+    reasons: tuple[str, ...]
+
+
+class Variant(Strict):
+    """One form of one network.
+
+    Attributes:
+        form: How it is quantized.
+        bits: Width of the quantized values, 32 where nothing is.
+        precision: What it must run in.
+        targets: Runtimes it is meant for.
+        status: Whether it is in the bundle.
+        reason: Why it has that status.
+        file: Where the graph is; absent unless shipped.
+        size_bytes: Size of the graph.
+        tolerance: For each output, the largest difference from the expected output that a
+            known answer may show, in the output's unit.
+        worst_difference: For each output, the worst difference seen at export.
+        parity: What the parity cases showed, one entry a runtime and tier.
+        quantization: How it was made (facts, for the record).
+    """
+
+    form: Form
+    bits: Literal[32, 16, 8]
+    precision: Literal["fp32", "fp16", "bf16", "int8"]
+    targets: tuple[Name, ...]
+    status: Status
+    reason: Text
+    file: FilePath | None = None
+    size_bytes: PositiveInt
+    tolerance: dict[str, NonNegativeFloat] = {}
+    worst_difference: dict[str, NonNegativeFloat] = {}
+    parity: tuple[ParityRecord, ...] = ()
+    quantization: dict[str, str | int | float | bool] = {}
+
+    @model_validator(mode="after")
+    def _shipped_has_file(self) -> Self:
+        if (self.status == "shipped") != (self.file is not None):
+            raise ValueError("file belongs to a shipped variant, and to it alone")
+        return self
+
+
+class NetworkRecord(Strict):
+    """One network of the bundle and its variants, by id."""
+
+    architecture: Name
+    parameters: dict[str, int | float | str | bool]
+    opset: PositiveInt
+    source: dict[str, str]
+    variants: Annotated[dict[Name, Variant], Field(min_length=1)]
+
+
+class KnownAnswer(Strict):
+    """One input with what the reference gave at each stage.
+
+    Attributes:
+        id: Stable name inside the bundle.
+        origin: Whether it came from the cases or from phantoms.
+        truth: Its label where the cases said it.
+        input: Uncompressed Explicit Little Endian DICOM.
+        frame_number: Which frame, 1-based.
+        frame: The decoded frame, `.npy`.
+        tensors: For each role, the preprocessed tensor made with the named library, `.npy`.
+        outputs: For each role and output, what the source framework gave in FP32, `.npy`.
+        variant_outputs: For each role, quantized variant and output, what that graph gave on the
+            reference tensor in ONNX Runtime with optimisations off, `.npy`.
+        probabilities: Decoded from the reference's outputs.
+        label: Decided from them.
+    """
+
+    id: Name
+    origin: Literal["case", "phantom"]
+    truth: str | None = None
+    input: FilePath
+    frame_number: PositiveInt
+    frame: FilePath
+    tensors: dict[Name, FilePath]
+    outputs: dict[Name, dict[str, FilePath]]
+    variant_outputs: dict[Name, dict[Name, dict[str, FilePath]]] = {}
+    probabilities: dict[str, float]
+    label: str
+
+
+class Manifest(Strict):
+    """Everything that a bundle says of itself.
+
+    Attributes:
+        kind: Always `medsdk-bundle`.
+        name: The task's id with `/` as `-`.
+        version: The task's version.
+        purpose: Of the bundle; a `benchmark` loads only under `explore`.
+        notice: What every output repeats.
+        task: The whole task.
+        networks: One record a role (ensembles spelled out).
+        known_answers: Run on every load.
+        provenance: Versions, digests of sources and of the calibration set, times.
+        files: Every file but the manifest, its digest and signatures.
+    """
+
+    format_version: FormatVersion
+    kind: Literal["medsdk-bundle"]
+    name: Name
+    version: Semver
+    purpose: Literal["reference", "clinical", "benchmark"]
+    notice: Text
+    task: Task
+    networks: Annotated[dict[Name, NetworkRecord], Field(min_length=1)]
+    known_answers: Annotated[tuple[KnownAnswer, ...], Field(min_length=1, max_length=4096)]
+    provenance: dict[str, str | int | float | bool | dict[str, str | int | float | None] | None]
+    files: dict[FilePath, FileRecord]
+    optional: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if set(self.networks) != set(self.task.roles):
+            raise ValueError(
+                f"networks has {sorted(self.networks)}, the task needs {sorted(self.task.roles)}"
+            )
+        for path in self.referenced_files():
+            if path not in self.files:
+                raise ValueError(f"{path!r} is used but not listed in files")
+        if len({answer.id for answer in self.known_answers}) != len(self.known_answers):
+            raise ValueError("two known answers share an id")
+        return self
+
+    def referenced_files(self) -> list[str]:
+        """Paths that the networks and known answers name."""
+        paths = [
+            variant.file
+            for network in self.networks.values()
+            for variant in network.variants.values()
+            if variant.file is not None
+        ]
+        for answer in self.known_answers:
+            paths += [answer.input, answer.frame, *answer.tensors.values()]
+            for outputs in answer.outputs.values():
+                paths += outputs.values()
+            for variants in answer.variant_outputs.values():
+                for outputs in variants.values():
+                    paths += outputs.values()
+        return paths

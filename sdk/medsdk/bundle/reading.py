@@ -1,0 +1,311 @@
+"""Opening a bundle: digests before any parser, limits before any allocation."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from medsdk._refusals import BundleTamperedError, BundleUnreadableError
+from medsdk.bundle.manifest import MANIFEST, MANIFEST_DIGEST, Manifest
+from medsdk.canonical import parse_json, sha256_of
+from medsdk.tasks.schema import Task
+from medsdk.tasks.versions import check_format_version, drop_optional
+from medsdk_runtimes.operating_system import is_link
+
+
+@dataclass(frozen=True)
+class BundleLimits:
+    """The most that a reader takes on; what goes beyond is refused before it is read.
+
+    Attributes:
+        manifest_bytes: Size of `manifest.json`.
+        file_bytes: Size of one file.
+        total_bytes: Size of all files.
+        files: Number of files.
+        array_bytes: Size of one decoded array.
+    """
+
+    manifest_bytes: int = 16 * 1024**2
+    file_bytes: int = 2 * 1024**3
+    total_bytes: int = 16 * 1024**3
+    files: int = 65_536
+    array_bytes: int = 1024**3
+
+
+_CHUNK_BYTES = 1024 * 1024
+_DEPTH = 8
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle: its manifest, and bytes that are checked whenever they are read.
+
+    Attributes:
+        directory: Where it lies.
+        manifest: What it says of itself.
+        sha256: Its identity, the digest of `manifest.json`.
+        limits: What the reader takes on.
+    """
+
+    directory: Path
+    manifest: Manifest
+    sha256: str
+    limits: BundleLimits
+
+    @classmethod
+    def open(cls, path: Path | str, limits: BundleLimits | None = None) -> Bundle:
+        """Check every digest of a bundle in directory form, then parse its manifest.
+
+        Args:
+            path: The bundle's directory.
+            limits: The most that is taken on; None for the usual limits.
+
+        Returns:
+            The bundle.
+
+        Raises:
+            BundleUnreadableError: There is no bundle, or its manifest is malformed, or a
+                limit is exceeded.
+            BundleTamperedError: Contents differ from the digests: a changed, missing, extra or
+                linked file.
+            FormatVersionError: It is of a format version that this release does not read.
+        """
+        limits = limits or BundleLimits()
+        directory = Path(path)
+        try:
+            return cls._open(directory, limits)
+        except OSError as error:
+            raise BundleUnreadableError(
+                "the bundle cannot be read",
+                got=error.strerror or type(error).__name__,
+                expected="a directory that `medsdk export` wrote",
+            ) from error
+
+    @classmethod
+    def _open(cls, directory: Path, limits: BundleLimits) -> Bundle:
+        if not directory.is_dir():
+            raise BundleUnreadableError(
+                "there is no bundle",
+                got="a file" if directory.exists() else "nothing at that path",
+                expected="a directory with manifest.json, as `medsdk export` writes it",
+            )
+        sizes = dict(_walk(directory, limits))
+        for name in (MANIFEST, MANIFEST_DIGEST):
+            if name not in sizes:
+                raise BundleUnreadableError(
+                    f"the directory is no bundle: {name} is missing",
+                    got=f"{len(sizes)} other files",
+                    expected=f"{MANIFEST} and {MANIFEST_DIGEST}",
+                )
+        if sizes[MANIFEST] > limits.manifest_bytes or sizes[MANIFEST_DIGEST] > 256:
+            raise BundleUnreadableError(
+                "the manifest is too large",
+                got=f"{sizes[MANIFEST]} bytes",
+                expected=f"at most {limits.manifest_bytes} bytes",
+            )
+        text = (directory / MANIFEST).read_bytes()
+        digest = sha256_of(text)
+        # The exact bytes, so that no flipped byte of the digest file itself goes unseen.
+        if (directory / MANIFEST_DIGEST).read_bytes() != f"{digest}\n".encode():
+            raise BundleTamperedError(
+                f"{MANIFEST} does not match {MANIFEST_DIGEST}",
+                got=f"sha256 {digest}",
+                expected="the digest that was written with it",
+                remedy="take the bundle from its source again",
+            )
+        manifest = _parse_manifest(text)
+        _check_files(directory, manifest, sizes)
+        return cls(directory, manifest, digest, limits)
+
+    def read(self, name: str) -> bytes:
+        """One file's bytes, checked against its digest as they are read.
+
+        Args:
+            name: A path of `manifest.files`.
+
+        Returns:
+            The bytes that were hashed; nothing is read twice.
+
+        Raises:
+            BundleTamperedError: The file changed since the bundle was opened.
+            BundleUnreadableError: It cannot be read.
+        """
+        record = self.manifest.files[name]
+        try:
+            with (self.directory / name).open("rb") as file:
+                data = file.read(record.size_bytes + 1)
+        except OSError as error:
+            raise BundleUnreadableError(
+                f"{name} of the bundle cannot be read", got=error.strerror or ""
+            ) from error
+        if len(data) != record.size_bytes or sha256_of(data) != record.sha256:
+            raise _changed(name)
+        return data
+
+    def array(self, name: str) -> NDArray[np.generic]:
+        """One `.npy` file as an array; pickled objects are refused.
+
+        Args:
+            name: A path of `manifest.files`.
+
+        Returns:
+            The array, read-only.
+
+        Raises:
+            BundleTamperedError: The file changed since the bundle was opened.
+            BundleUnreadableError: It is no plain `.npy` file, or its header lies.
+        """
+        data = self.read(name)
+        return parse_npy(data, name, self.limits.array_bytes)
+
+
+def parse_npy(data: bytes, name: str, limit_bytes: int) -> NDArray[np.generic]:
+    """Parse a `.npy` file whose header must agree with the number of bytes there.
+
+    Args:
+        data: The whole file.
+        name: What it is called in errors.
+        limit_bytes: The largest array.
+
+    Returns:
+        A read-only, C-contiguous array over `data`; any numeric or boolean dtype.
+
+    Raises:
+        BundleUnreadableError: Object dtype, Fortran order, a size that does not fit.
+    """
+    stream = io.BytesIO(data)
+    try:
+        version = np.lib.format.read_magic(stream)
+        read = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]
+        shape, fortran, dtype = read(stream)
+    except (ValueError, KeyError, SyntaxError, TypeError, EOFError) as error:
+        raise BundleUnreadableError(f"{name} is no .npy file that medsdk reads") from error
+    count = 1
+    for length in shape:
+        count *= int(length)
+    expected = count * dtype.itemsize
+    there = len(data) - stream.tell()
+    if dtype.kind not in "biuf" or fortran or expected > limit_bytes or expected != there:
+        raise BundleUnreadableError(
+            f"the header of {name} does not fit its contents",
+            got=f"dtype {dtype}, shape {shape}, {there} bytes of data",
+            expected=f"a plain C-ordered array of {expected} bytes, at most {limit_bytes}",
+        )
+    return np.frombuffer(data, dtype=dtype, offset=stream.tell()).reshape(shape)
+
+
+def _walk(directory: Path, limits: BundleLimits) -> Iterator[tuple[str, int]]:
+    """Every file below `directory` with its size; links and special files are refused."""
+    pending = [("", directory, 0)]
+    count = total = 0
+    while pending:
+        prefix, folder, depth = pending.pop()
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                name = prefix + entry.name
+                details = entry.stat(follow_symlinks=False)
+                if is_link(Path(entry.path)):
+                    raise BundleTamperedError(
+                        "the bundle holds a link", got=repr(name), expected="plain files only"
+                    )
+                if stat.S_ISDIR(details.st_mode) and depth < _DEPTH:
+                    pending.append((f"{name}/", Path(entry.path), depth + 1))
+                    continue
+                if not stat.S_ISREG(details.st_mode):
+                    raise BundleTamperedError(
+                        "the bundle holds something that is no plain file",
+                        got=repr(name),
+                        expected=f"plain files, at most {_DEPTH} directories deep",
+                    )
+                count += 1
+                total += details.st_size
+                if (
+                    details.st_size > limits.file_bytes
+                    or total > limits.total_bytes
+                    or count > limits.files
+                ):
+                    raise BundleUnreadableError(
+                        "the bundle is larger than this reader takes on",
+                        got=f"{name!r} of {details.st_size} bytes; {count} files, {total} bytes",
+                        expected=f"files of at most {limits.file_bytes} bytes, at most "
+                        f"{limits.files} of them, {limits.total_bytes} bytes in all",
+                    )
+                yield name, details.st_size
+
+
+def _parse_manifest(text: bytes) -> Manifest:
+    try:
+        document = parse_json(text)
+    except ValueError as error:
+        raise BundleUnreadableError(
+            f"{MANIFEST} is no JSON that medsdk reads", got=str(error)
+        ) from error
+    if not isinstance(document, dict):
+        raise BundleUnreadableError(f"{MANIFEST} is no JSON object", got=type(document).__name__)
+    check_format_version(document.get("format_version"), "the bundle")
+    document = drop_optional(document, set(Manifest.model_fields))
+    task = document.get("task")
+    if isinstance(task, dict):
+        check_format_version(task.get("format_version"), "the bundle's task")
+        document["task"] = drop_optional(task, set(Task.model_fields))
+    try:
+        return Manifest.model_validate_json(json.dumps(document))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise BundleUnreadableError(
+            f"{MANIFEST} is not what a bundle's manifest must be",
+            got=f"{key}: {first['msg']} ({error.error_count()} problems)",
+            expected="what docs/bundle.md describes",
+        ) from error
+
+
+def _check_files(directory: Path, manifest: Manifest, sizes: dict[str, int]) -> None:
+    found = {
+        name
+        for name in sizes
+        if name not in (MANIFEST, MANIFEST_DIGEST)
+        and not re.fullmatch(r"signature(\.[a-z0-9.]+)?", name)
+    }
+    missing = sorted(manifest.files.keys() - found)
+    extra = sorted(found - manifest.files.keys())
+    if missing or extra:
+        raise BundleTamperedError(
+            "the bundle's files are not those of its manifest",
+            got=f"missing: {', '.join(missing[:5]) or 'none'}; "
+            f"extra: {', '.join(map(repr, extra[:5])) or 'none'}",
+            expected=f"the {len(manifest.files)} files that {MANIFEST} lists",
+            remedy="take the bundle from its source again",
+        )
+    for name, record in manifest.files.items():
+        if sizes[name] != record.size_bytes:
+            raise _changed(name)
+        digest = hashlib.sha256()
+        with (directory / name).open("rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                digest.update(chunk)
+        if digest.hexdigest() != record.sha256:
+            raise _changed(name)
+
+
+def _changed(name: str) -> BundleTamperedError:
+    return BundleTamperedError(
+        f"{name} of the bundle is not what was written",
+        got="another sha256 or size",
+        expected=f"the digest in {MANIFEST}",
+        remedy="take the bundle from its source again",
+    )

@@ -1,0 +1,136 @@
+"""The `medsdk` program: commands, and what every error becomes."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from importlib.metadata import entry_points
+from types import FrameType
+
+import typer
+
+from medsdk._version import __version__
+from medsdk_runtimes.errors import MedsdkError
+
+COMMAND_GROUP = "medsdk.commands"
+"""Entry points of this group add commands: a function that takes the typer application."""
+
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+
+class UsageError(MedsdkError):
+    """The command line itself is wrong."""
+
+    code = "usage"
+    exit_status = EXIT_USAGE
+
+
+class InterruptedCommandError(MedsdkError):
+    """Somebody stopped the command."""
+
+    code = "interrupted"
+    exit_status = EXIT_INTERRUPTED
+
+
+def application() -> typer.Typer:
+    """The application with the commands of every floor."""
+    from medsdk.cli import bench, doctor, inspect, run, tasks, verify
+
+    app = typer.Typer(
+        name="medsdk",
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        help="Take a trained medical-imaging network to a scanner, and prove on that scanner that "
+        "it is still the same network.\n\n"
+        "Start with `medsdk demo`. On a device: `medsdk doctor`, `medsdk verify BUNDLE`, "
+        "`medsdk run BUNDLE INPUT --out DIR`, `medsdk bench BUNDLE`.\n\n"
+        "Exit status: 0 good, 1 the thing checked failed, 2 wrong use, 3 something is missing "
+        "on this machine, 4 unreadable input, 5 not conclusive, 130 interrupted.",
+    )
+
+    @app.callback()
+    def common(
+        version: bool = typer.Option(
+            False, "--version", is_eager=True, help="Print the version and stop."
+        ),
+    ) -> None:
+        if version:
+            sys.stdout.write(f"medsdk {__version__}\n")
+            raise typer.Exit
+
+    common.__doc__ = None
+    for module in (doctor, tasks, inspect, verify, run, bench):
+        module.register(app)
+    for entry in sorted(entry_points(group=COMMAND_GROUP), key=lambda item: item.name):
+        entry.load()(app)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its status.
+
+    Args:
+        arguments: Words after the program's name; None takes those of the process.
+    """
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: Words after the program's name; None takes those of the process.
+
+    Returns:
+        The exit status of `docs/conventions.md`.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in words
+    if threading.current_thread() is threading.main_thread():
+        # Like Ctrl-C, so that whatever is half-written is removed.
+        signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        result = typer.main.get_command(application()).main(
+            args=words, prog_name="medsdk", standalone_mode=False
+        )
+    except MedsdkError as error:
+        return _report(error, as_json=as_json)
+    except typer.TyperException as error:
+        shown = UsageError(
+            error.format_message() if hasattr(error, "format_message") else str(error),
+            remedy="`medsdk --help`, or --help after a command",
+        )
+        return _report(shown, as_json=as_json)
+    except (KeyboardInterrupt, typer.Abort):
+        stopped = InterruptedCommandError(
+            "interrupted", remedy="nothing half-written was left behind; run it again"
+        )
+        return _report(stopped, as_json=as_json)
+    except BrokenPipeError:
+        return EXIT_INTERRUPTED
+    return result if isinstance(result, int) else 0
+
+
+def _report(error: MedsdkError, *, as_json: bool) -> int:
+    from medsdk.cli.output import print_document, print_error
+    from medsdk.results.describing import describe_error
+    from medsdk.results.documents import ErrorDocument
+
+    if as_json:
+        print_document(ErrorDocument(error=describe_error(error)))
+    else:
+        print_error(error)
+    return error.exit_status
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""Options that several commands share, with one wording."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+JsonFlag = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document on standard output.")
+]
+QuietFlag = Annotated[bool, typer.Option("--quiet", help="No progress on standard error.")]
+BundleArgument = Annotated[
+    Path,
+    typer.Argument(metavar="BUNDLE", help="A bundle's directory, as `medsdk export` wrote it."),
+]
+RuntimeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--runtime",
+        metavar="NAME",
+        help="Pin a runtime: onnxruntime or openvino. Default: onnxruntime.",
+    ),
+]
+VariantOption = Annotated[
+    str | None,
+    typer.Option(
+        "--variant", metavar="ID", help="Pin a variant, for instance int8-cpu. Default: fp32."
+    ),
+]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option("--device", metavar="NAME", help="Pin a device of the runtime. Default: CPU."),
+]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--threads", metavar="N", min=1, help="Worker threads. Default: the cores this process has."
+    ),
+]
+ExploreFlag = Annotated[
+    bool,
+    typer.Option("--explore", help="Also load bundles whose purpose is benchmark."),
+]

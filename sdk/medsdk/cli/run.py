@@ -1,0 +1,220 @@
+"""`medsdk run`: findings for DICOM objects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from medsdk.cli.options import (
+    BundleArgument,
+    DeviceOption,
+    ExploreFlag,
+    JsonFlag,
+    QuietFlag,
+    RuntimeOption,
+    ThreadsOption,
+    VariantOption,
+)
+from medsdk.cli.output import Progress, print_document, print_error, print_note, print_text, table
+
+if TYPE_CHECKING:
+    from medsdk.engine import Engine
+    from medsdk.pixels import Box
+    from medsdk.results.documents import RunDocument
+
+FINDINGS = "findings.json"
+
+
+def register(app: typer.Typer) -> None:
+    """Add `run`."""
+
+    @app.command()
+    def run(
+        bundle: BundleArgument,
+        inputs: Annotated[
+            list[Path],
+            typer.Argument(metavar="INPUT...", help="DICOM files, or folders of them."),
+        ],
+        out: Annotated[
+            Path, typer.Option("--out", metavar="DIR", help="Where findings.json goes.")
+        ],
+        roi: Annotated[
+            str | None,
+            typer.Option(
+                "--roi",
+                metavar="X0,Y0,X1,Y1",
+                help="Region of interest in pixels of the stored frame, where the task takes one.",
+            ),
+        ] = None,
+        pictures: Annotated[
+            bool, typer.Option("--pictures", help="Also write a PNG for every finding.")
+        ] = False,
+        runtime: RuntimeOption = None,
+        variant: VariantOption = None,
+        device: DeviceOption = None,
+        threads: ThreadsOption = None,
+        explore: ExploreFlag = False,
+        as_json: JsonFlag = False,
+        quiet: QuietFlag = False,
+    ) -> None:
+        """Answer the task's question for every frame of every input.
+
+        The known answers are run first; a machine that does not reproduce them gets no
+        findings. Inputs that cannot be used are listed under `refused`, and the exit status is
+        that of the first of them.
+        """
+        from medsdk.engine import load
+        from medsdk.pixels import Box
+
+        region = None if roi is None else Box.parse(roi)
+        files = _files(inputs)
+        progress = Progress(quiet=quiet)
+        progress("loading the bundle", 0, None)
+        with load(
+            bundle,
+            runtime=runtime,
+            variant=variant,
+            device=device,
+            threads=threads,
+            policy="explore" if explore else "locked",
+        ) as engine:
+            document, status = run_inputs(engine, files, out, region, progress, pictures=pictures)
+        progress.close()
+        if as_json:
+            print_document(document)
+        else:
+            _print(document)
+            print_text(f"\nwritten: {out / FINDINGS}")
+        raise typer.Exit(status)
+
+
+def run_inputs(
+    engine: Engine,
+    files: list[Path],
+    out: Path,
+    roi: Box | None,
+    progress: Progress,
+    *,
+    pictures: bool,
+) -> tuple[RunDocument, int]:
+    """Findings for files, written to `out`.
+
+    Args:
+        engine: The loaded bundle.
+        files: DICOM files, at least one.
+        out: Where `findings.json` and pictures go.
+        roi: Region of interest, or None.
+        progress: Told about every input.
+        pictures: Whether to draw each finding.
+
+    Returns:
+        The document, and 0 or the exit status of the first input that could not be used.
+
+    Raises:
+        MedsdkError: No input could be used: that of the first.
+        OutputNotWritableError: `out` cannot be written.
+    """
+    from medsdk.atomic import write_file
+    from medsdk.engine import check_modality
+    from medsdk.pixels import open_dicom
+    from medsdk.results.describing import (
+        describe_bundle,
+        describe_error,
+        describe_finding,
+        describe_plan,
+        describe_provenance,
+    )
+    from medsdk.results.documents import RefusedInput, RunDocument
+    from medsdk.results.picture import finding_picture
+    from medsdk_runtimes.errors import MedsdkError
+
+    manifest = engine.bundle.manifest
+    findings, refused, errors = [], [], []
+    for index, path in enumerate(files, 1):
+        progress("running", index - 1, len(files))
+        try:
+            image = open_dicom(path)
+            check_modality(image, manifest.task.input.modalities)
+            for number in range(1, image.number_of_frames + 1):
+                finding = engine.predict(image, frame_number=number, roi=roi)
+                findings.append(describe_finding(finding, index))
+                if pictures:
+                    png = finding_picture(image.frame(number), finding, manifest.task.title)
+                    name = f"input-{index:04}-frame-{number:04}.png"
+                    write_file(out / "pictures" / name, png, "a picture")
+        except MedsdkError as error:
+            if error.code == "output-not-writable":
+                raise
+            refused.append(RefusedInput(input_index=index, error=describe_error(error)))
+            errors.append(error)
+            if len(files) > 1:
+                progress.close()
+                # The person at the keyboard typed this path; nothing else ever shows it.
+                print_note(f"input {index}: {path}")
+                print_error(error)
+    progress("running", len(files), len(files))
+    if not findings and errors:
+        raise errors[0]
+    document = RunDocument(
+        notice=manifest.notice,
+        bundle=describe_bundle(manifest, engine.bundle.sha256),
+        plan=describe_plan(engine),
+        provenance=describe_provenance(engine),
+        findings=tuple(findings),
+        refused=tuple(refused),
+    )
+    text = document.model_dump_json(indent=2) + "\n"
+    write_file(out / FINDINGS, text.encode(), FINDINGS)
+    return document, errors[0].exit_status if errors else 0
+
+
+def _files(inputs: list[Path]) -> list[Path]:
+    """The inputs with folders spelled out, hidden files left out, in a stable order."""
+    from medsdk.pixels.errors import PixelInputUnreadableError
+
+    files: list[Path] = []
+    for number, path in enumerate(inputs, 1):
+        if path.is_dir():
+            inside = sorted(
+                item for item in path.rglob("*") if item.is_file() and item.name[0] != "."
+            )
+            files += inside
+            if inside:
+                continue
+        elif path.exists():
+            files.append(path)
+            continue
+        raise PixelInputUnreadableError(
+            f"input {number} holds nothing to read",
+            got="an empty folder" if path.is_dir() else "nothing at that path",
+            expected="a DICOM file, or a folder of them",
+        )
+    return files
+
+
+def _print(document: RunDocument) -> None:
+    identity = document.bundle
+    print_text(f"{identity.name} {identity.version}  sha256 {identity.sha256[:16]}")
+    print_text(document.notice)
+    plan = document.plan
+    variants = ", ".join(f"{n.variant} ({n.precision})" for n in plan.networks.values())
+    print_text(f"plan: {plan.runtime} on {plan.device}, {variants}; {plan.source}: {plan.reason}\n")
+    print_text(
+        table(
+            ("input", "frame", "status", "finding", "probability"),
+            (
+                (
+                    item.input_index,
+                    item.frame_number,
+                    item.status,
+                    item.label or item.reason,
+                    "-" if item.label is None else f"{item.probabilities[item.label]:.3f}",
+                )
+                for item in document.findings
+            ),
+        )
+    )
+    if document.refused:
+        print_text(f"{len(document.refused)} inputs refused; see above")

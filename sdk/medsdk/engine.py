@@ -1,0 +1,306 @@
+"""Load a bundle, prove it, and ask it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medsdk._refusals import VariantUnavailableError
+from medsdk._version import __version__
+from medsdk.bundle.reading import Bundle
+from medsdk.canonical import uid_hash
+from medsdk.decide.rules import decide
+from medsdk.parity.known_answers import check_on_load
+from medsdk.pipeline import Pipeline
+from medsdk.pixels import Box, DicomImage, Frame, as_frame, open_dicom
+from medsdk.pixels.errors import PixelInputRefusedError
+from medsdk.plan.candidate import Plan, default_candidate
+from medsdk.results.finding import Finding, Provenance
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+
+class Engine:
+    """A loaded bundle. Immutable; `predict` may be called from any number of threads.
+
+    Attributes:
+        bundle: The bundle it was loaded from.
+        plan: What runs, where, and why.
+        provenance: What every finding of this engine carries.
+    """
+
+    def __init__(self, bundle: Bundle, plan: Plan, pipeline: Pipeline) -> None:
+        self.bundle = bundle
+        self.plan = plan
+        self.provenance = _provenance(bundle, plan, pipeline)
+        self._pipeline = pipeline
+        self._task = bundle.manifest.task
+
+    def predict(
+        self,
+        source: str | os.PathLike[str] | bytes | Dataset | DicomImage | Frame | NDArray[np.generic],
+        *,
+        frame_number: int | None = None,
+        roi: Box | None = None,
+    ) -> Finding:
+        """Answer the task's question for one image.
+
+        Args:
+            source: A DICOM file by path, its bytes, a pydicom Dataset, an opened `DicomImage`, a
+                `Frame`, or a bare array (rows x columns) where the task leaves no doubt what
+                its values mean.
+            frame_number: Which frame of a multi-frame object, 1-based; needed there.
+            roi: Region of interest in pixels of the stored frame, where the task takes one.
+
+        Returns:
+            The finding; `status` says whether there is an answer.
+
+        Raises:
+            PixelInputUnreadableError: No DICOM, truncated, without pixels.
+            PixelInputRefusedError: Another modality, several frames and no `frame_number`, NaN,
+                a shape or dtype that is no image.
+            DecoderMissingError: A compressed syntax without its decoder.
+            SessionClosedError: After `close()`.
+            ForkedProcessError: In a forked child of the process that loaded the bundle.
+        """
+        if isinstance(source, Frame | np.ndarray):
+            contract = self._pipeline.stage.preprocessor.contract
+            frame = source if isinstance(source, Frame) else as_frame(source, contract)
+            if frame_number not in (None, 1):
+                raise _no_such_frame(frame_number, 1)
+            return self._answer(frame, "array", 1, roi)
+        image = self._open(source)
+        if frame_number is None and image.number_of_frames != 1:
+            raise PixelInputRefusedError(
+                "the object has several frames and one finding was asked for",
+                got=f"{image.number_of_frames} frames",
+                expected="one frame",
+                remedy="give frame_number=1..n, or use predict_each()",
+            )
+        return self._frame_of(image, frame_number or 1, roi)
+
+    def predict_each(
+        self,
+        source: str | os.PathLike[str] | bytes | Dataset | DicomImage,
+        *,
+        roi: Box | None = None,
+    ) -> Iterator[Finding]:
+        """Answer for every frame of a DICOM object, in order, one decoded frame at a time.
+
+        Args:
+            source: A DICOM file by path, its bytes, a Dataset, or an opened `DicomImage`.
+            roi: Region of interest in pixels of the stored frame.
+
+        Returns:
+            One finding a frame.
+
+        Raises:
+            MedsdkError: As `predict` says.
+        """
+        image = self._open(source)
+        return (
+            self._frame_of(image, number, roi) for number in range(1, image.number_of_frames + 1)
+        )
+
+    def close(self) -> None:
+        """Release the runtime's sessions."""
+        self._pipeline.close()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _open(self, source: str | os.PathLike[str] | bytes | Dataset | DicomImage) -> DicomImage:
+        image = source if isinstance(source, DicomImage) else open_dicom(source)
+        check_modality(image, self._task.input.modalities)
+        return image
+
+    def _frame_of(self, image: DicomImage, number: int, roi: Box | None) -> Finding:
+        if not 1 <= number <= image.number_of_frames:
+            raise _no_such_frame(number, image.number_of_frames)
+        return self._answer(image.frame(number), uid_hash(image.sop_instance_uid), number, roi)
+
+    def _answer(self, frame: Frame, source_uid: str, number: int, roi: Box | None) -> Finding:
+        stage = self._pipeline.stage
+        prepared = stage.preprocessor.prepare(frame, roi)
+        if prepared.no_result is not None:
+            return Finding(
+                stage.decode.kind,
+                "no-result",
+                None,
+                {},
+                prepared.no_result,
+                source_uid,
+                number,
+                prepared.affine,
+                prepared.crop,
+                self.provenance,
+            )
+        probabilities = stage.probabilities(stage.infer(prepared.tensor))
+        outcome = decide(self._task, probabilities)
+        return Finding(
+            stage.decode.kind,
+            outcome.status,
+            outcome.label,
+            probabilities,
+            outcome.reason,
+            source_uid,
+            number,
+            prepared.affine,
+            prepared.crop,
+            self.provenance,
+        )
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    runtime: str | None = None,
+    variant: str | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+    policy: Literal["locked", "explore"] = "locked",
+) -> Engine:
+    """Load a bundle: digests, known answers, plan.
+
+    Args:
+        path: The bundle's directory.
+        runtime: Pin a runtime, for instance `openvino`; None takes ONNX Runtime.
+        variant: Pin a variant, for instance `int8-cpu`; None takes FP32.
+        device: Pin a device of the runtime; None takes the CPU.
+        threads: Worker threads; None takes the process's whole budget.
+        policy: `locked` in the field. `explore` also loads bundles whose purpose is
+            `benchmark`, which make no clinical claim.
+
+    Returns:
+        An engine that reproduced the known answers on this machine.
+
+    Raises:
+        BundleUnreadableError: There is no bundle, or a malformed one.
+        BundleTamperedError: Its contents differ from its digests.
+        KnownAnswerFailedError: This machine does not reproduce a known answer.
+        VariantUnavailableError: No such variant, or not meant for that runtime.
+        RuntimeUnavailableError: The runtime is not installed.
+        DeviceUnavailableError: The device is not here.
+        PrecisionMismatchError: The graph would run in another precision.
+        TaskUnsupportedError: This release does not run the task.
+    """
+    bundle = Bundle.open(Path(path))
+    if bundle.manifest.purpose == "benchmark" and policy != "explore":
+        raise VariantUnavailableError(
+            "the bundle is for benchmarks and makes no clinical claim",
+            got=f"policy {policy!r}",
+            expected="policy='explore'",
+        )
+    plan = default_candidate(bundle.manifest, runtime, variant, device, threads)
+    pipeline = Pipeline.open(bundle, plan.candidate)
+    try:
+        checked = check_on_load(bundle, plan.candidate, pipeline)
+        effective = {pipeline.stage.role: pipeline.stage.session.effective}
+        proved = Plan(plan.candidate, plan.source, plan.reason, effective, checked)
+        return Engine(bundle, proved, pipeline)
+    except BaseException:
+        pipeline.close()
+        raise
+
+
+def check_modality(image: DicomImage, allowed: tuple[str, ...]) -> None:
+    """Refuse an object of another modality than the task takes.
+
+    Raises:
+        PixelInputRefusedError: It is of another modality.
+    """
+    if image.modality not in allowed:
+        # Only a defined term is repeated; anything else in that attribute stays private.
+        known = image.modality if image.modality in _DEFINED_MODALITIES else "another value"
+        raise PixelInputRefusedError(
+            "the object's modality is not one that the task takes",
+            got=f"Modality {known or '(empty)'}",
+            expected=f"Modality {' or '.join(allowed)}",
+            remedy="give this task images of that modality",
+        )
+
+
+_DEFINED_MODALITIES = frozenset(
+    {
+        "CR",
+        "CT",
+        "DX",
+        "ECG",
+        "ES",
+        "IO",
+        "IVUS",
+        "KO",
+        "MG",
+        "MR",
+        "NM",
+        "OP",
+        "OPT",
+        "OT",
+        "PR",
+        "PT",
+        "PX",
+        "RF",
+        "RG",
+        "RTDOSE",
+        "RTIMAGE",
+        "RTPLAN",
+        "RTSTRUCT",
+        "SC",
+        "SEG",
+        "SM",
+        "SR",
+        "US",
+        "XA",
+        "XC",
+    }
+)
+"""Defined terms of Modality (0008,0060), PS3.3 C.7.3.1.1.1, that a message may repeat."""
+
+
+def _no_such_frame(number: int | None, count: int) -> PixelInputRefusedError:
+    return PixelInputRefusedError(
+        "the object has no such frame", got=f"frame {number}", expected=f"1 to {count}"
+    )
+
+
+def _provenance(bundle: Bundle, plan: Plan, pipeline: Pipeline) -> Provenance:
+    manifest = bundle.manifest
+    stage = pipeline.stage
+    effective = stage.session.effective
+    network: dict[str, str | int] = {
+        "runtime": effective.runtime,
+        "runtime_version": effective.version,
+        "device": effective.device,
+        "variant": plan.candidate.networks[stage.role].variant,
+        "precision": effective.precision,
+        "threads": effective.threads,
+        "preprocessing_sha256": stage.preprocessor.digest,
+        "resize_implementation": stage.preprocessor.implementation,
+    }
+    return Provenance(
+        bundle={
+            "name": manifest.name,
+            "version": manifest.version,
+            "sha256": bundle.sha256,
+        },
+        task={"id": manifest.task.id, "version": manifest.task.version},
+        notice=manifest.notice,
+        networks={stage.role: network},
+        thresholds={name: item.value for name, item in manifest.task.thresholds.items()},
+        medsdk=__version__,
+    )

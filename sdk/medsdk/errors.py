@@ -1,0 +1,81 @@
+"""Every error that medsdk raises, in one place to catch from.
+
+::
+
+    MedsdkError
+    ├── (runtimes)                   see medsdk_runtimes.errors
+    ├── FormatVersionError        4  a document newer or older than this release reads
+    ├── TaskInvalidError          2  a task file that is no valid task
+    ├── TaskUnknownError          2  no such task in the catalogue
+    ├── TaskUnsupportedError      2  a valid task that this release does not run yet
+    ├── PixelInputUnreadableError 4  no DICOM, truncated, no pixels
+    ├── PixelInputRefusedError    2  readable, but not what the task takes
+    ├── DecoderMissingError       3  a compressed syntax without its decoder
+    ├── KernelUnavailableError    3  a resize that this release does not offer
+    ├── BundleUnreadableError     4  no bundle, or a malformed one
+    ├── BundleTamperedError       1  contents differ from the bundle's digests
+    ├── KnownAnswerFailedError    1  this machine does not reproduce the known answers
+    ├── VariantUnavailableError   2  the bundle has no such variant to run
+    ├── OutputNotWritableError    3  a result cannot be written where it was asked for
+    └── ExportRefusedError        2  export will not make this bundle (medsdk_export)
+
+The number is the exit status of the command line.
+"""
+
+from medsdk._refusals import (
+    BundleTamperedError,
+    BundleUnreadableError,
+    FormatVersionError,
+    KnownAnswerFailedError,
+    OutputNotWritableError,
+    TaskInvalidError,
+    TaskUnknownError,
+    TaskUnsupportedError,
+    VariantUnavailableError,
+)
+from medsdk.pixels.errors import (
+    DecoderMissingError,
+    KernelUnavailableError,
+    PixelInputRefusedError,
+    PixelInputUnreadableError,
+)
+from medsdk_runtimes.errors import (
+    DeviceUnavailableError,
+    ForkedProcessError,
+    GraphRefusedError,
+    InferenceFailedError,
+    MedsdkError,
+    OutputMismatchError,
+    PrecisionMismatchError,
+    RuntimeUnavailableError,
+    SessionClosedError,
+    SettingRefusedError,
+    TensorMismatchError,
+)
+
+__all__ = [
+    "BundleTamperedError",
+    "BundleUnreadableError",
+    "DecoderMissingError",
+    "DeviceUnavailableError",
+    "ForkedProcessError",
+    "FormatVersionError",
+    "GraphRefusedError",
+    "InferenceFailedError",
+    "KernelUnavailableError",
+    "KnownAnswerFailedError",
+    "MedsdkError",
+    "OutputMismatchError",
+    "OutputNotWritableError",
+    "PixelInputRefusedError",
+    "PixelInputUnreadableError",
+    "PrecisionMismatchError",
+    "RuntimeUnavailableError",
+    "SessionClosedError",
+    "SettingRefusedError",
+    "TaskInvalidError",
+    "TaskUnknownError",
+    "TaskUnsupportedError",
+    "TensorMismatchError",
+    "VariantUnavailableError",
+]

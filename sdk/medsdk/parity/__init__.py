@@ -1,0 +1,1 @@
+"""Proof that a network on this machine is still the same network."""

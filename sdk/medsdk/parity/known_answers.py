@@ -1,0 +1,243 @@
+"""Known answers: each stage alone, and the way from the bytes to the decision.
+
+Alone means from the stored input of that stage, so that a failure names its cause; chained
+means from the scanner's bytes through the production path.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from medsdk._refusals import BundleTamperedError, BundleUnreadableError, KnownAnswerFailedError
+from medsdk.bundle.manifest import KnownAnswer, Manifest
+from medsdk.bundle.reading import Bundle
+from medsdk.decide.rules import decide
+from medsdk.parity.comparison import beyond, compare_outputs
+from medsdk.pipeline import Pipeline
+from medsdk.pixels import DicomImage, Frame, open_dicom
+from medsdk.plan.candidate import Candidate
+from medsdk_runtimes.contract import Array
+from medsdk_runtimes.errors import MedsdkError
+
+LOAD_CASES = 16
+"""Most known answers that a load runs."""
+
+LOAD_BUDGET_NS = 500_000_000
+"""Time that a load may spend on them; at least one for each label is always run."""
+
+PROBABILITY_TOLERANCE = 1e-9
+"""Decode is float64 arithmetic on stored outputs; only `exp` may differ between platforms."""
+
+
+@dataclass(frozen=True)
+class AnswerResult:
+    """What one known answer showed.
+
+    Attributes:
+        id: The known answer's.
+        problems: One sentence each, starting with the stage; empty where all agreed.
+        flipped: Whether the decision differs from the reference's.
+        max_abs_error: Largest difference of any output from what was expected of the variant.
+    """
+
+    id: str
+    problems: tuple[str, ...]
+    flipped: bool
+    max_abs_error: float
+
+
+def check_answer(
+    bundle: Bundle, candidate: Candidate, pipeline: Pipeline, answer: KnownAnswer, *, alone: bool
+) -> AnswerResult:
+    """Run one known answer.
+
+    Args:
+        bundle: Where it is stored.
+        candidate: Says which variant's expected outputs count.
+        pipeline: The opened candidate.
+        answer: Which one.
+        alone: Whether to check each stage from its stored input, before the chain.
+
+    Returns:
+        What it showed.
+    """
+    problems: list[str] = []
+    expected = expected_outputs(bundle, candidate, answer, pipeline.stage.role)
+    role = pipeline.stage.role
+    variant = bundle.manifest.networks[role].variants[candidate.networks[role].variant]
+    errors = [0.0]
+
+    def outputs_agree(stage: str, got: Mapping[str, Array]) -> None:
+        difference = compare_outputs(got, expected)
+        errors.extend(difference.max_abs.values())
+        problems.extend(f"{stage}: {text}" for text in beyond(difference, variant.tolerance))
+
+    def guarded(stage: str, check: Callable[[], None]) -> None:
+        try:
+            check()
+        except (BundleTamperedError, BundleUnreadableError):
+            raise
+        except MedsdkError as error:
+            problems.append(f"{stage}: {error.code}: {error}")
+
+    if alone:
+        for name, check in _stages(bundle, pipeline, answer, outputs_agree, problems):
+            guarded(name, check)
+
+    decided: list[str | None] = []
+
+    def chain() -> None:
+        frame = _read_frame(bundle, answer)
+        prepared = pipeline.stage.preprocessor.prepare(frame)
+        if prepared.no_result is not None:
+            problems.append(f"chain: preprocessing gave no result: {prepared.no_result}")
+            return
+        outputs = pipeline.stage.infer(prepared.tensor)
+        outputs_agree("chain", outputs)
+        outcome = decide(pipeline.task, pipeline.stage.probabilities(outputs))
+        decided.append(outcome.label)
+        if outcome.label != answer.label:
+            problems.append(
+                f"chain: the decision is {outcome.label!r}, the reference's {answer.label!r}"
+            )
+
+    guarded("chain", chain)
+    flipped = decided != [answer.label]
+    return AnswerResult(answer.id, tuple(problems), flipped, max(errors))
+
+
+def _stages(
+    bundle: Bundle,
+    pipeline: Pipeline,
+    answer: KnownAnswer,
+    outputs_agree: Callable[[str, Mapping[str, Array]], None],
+    problems: list[str],
+) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Every stage with the check that enters it from the reference's stored input."""
+    stage = pipeline.stage
+    role = stage.role
+
+    def decoding() -> None:
+        got = _read_frame(bundle, answer).array
+        want = bundle.array(answer.frame)
+        if got.shape != want.shape or not np.array_equal(got, want):
+            problems.append("pixels: the decoded frame differs from the stored one")
+
+    def preprocessing() -> None:
+        source = _read_frame(bundle, answer)
+        frame = Frame(
+            bundle.array(answer.frame),
+            color=source.color,
+            spacing_mm=source.spacing_mm,
+            value_kind=source.value_kind,
+            modality_lut=source.modality_lut,
+        )
+        want = bundle.array(answer.tensors[role])
+        got = stage.preprocessor.prepare(frame).tensor
+        if got.dtype != want.dtype or got.shape != want.shape:
+            problems.append("preprocess: the tensor has another dtype or shape")
+        elif not np.array_equal(got, want):
+            count = int(np.count_nonzero(got != want))
+            largest = float(np.abs(got.astype(np.float64) - want.astype(np.float64)).max())
+            problems.append(
+                f"preprocess: {count} of {want.size} values differ from the named library's, "
+                f"by at most {largest:.3g}"
+            )
+
+    def network() -> None:
+        tensor = bundle.array(answer.tensors[role]).astype(np.float32, copy=False)
+        outputs_agree("network", stage.infer(tensor))
+
+    def decode() -> None:
+        stored = {name: bundle.array(file) for name, file in answer.outputs[role].items()}
+        got = stage.probabilities(stored)
+        if got.keys() != answer.probabilities.keys():
+            problems.append("decode: the labels differ")
+        elif any(
+            abs(got[label] - value) > PROBABILITY_TOLERANCE
+            for label, value in answer.probabilities.items()
+        ):
+            problems.append("decode: the probabilities differ from the stored ones")
+
+    def decision() -> None:
+        label = decide(pipeline.task, answer.probabilities).label
+        if label != answer.label:
+            problems.append(f"decide: {label!r} in place of {answer.label!r}")
+
+    yield "pixels", decoding
+    yield "preprocess", preprocessing
+    yield "network", network
+    yield "decode", decode
+    yield "decide", decision
+
+
+def check_on_load(bundle: Bundle, candidate: Candidate, pipeline: Pipeline) -> int:
+    """Run a subset of the known answers through the production path; refuse to serve on failure.
+
+    Args:
+        bundle: The opened bundle.
+        candidate: The chosen candidate.
+        pipeline: It, opened.
+
+    Returns:
+        How many were run.
+
+    Raises:
+        KnownAnswerFailedError: One was not reproduced.
+    """
+    deadline = time.monotonic_ns() + LOAD_BUDGET_NS
+    checked = 0
+    labels: set[str] = set()
+    wanted = {answer.label for answer in bundle.manifest.known_answers}
+    for answer in spread(bundle.manifest)[:LOAD_CASES]:
+        if time.monotonic_ns() > deadline and labels == wanted:
+            break
+        result = check_answer(bundle, candidate, pipeline, answer, alone=False)
+        if result.problems:
+            raise KnownAnswerFailedError(
+                f"this machine does not reproduce known answer {result.id!r}",
+                got="; ".join(result.problems),
+                expected="every stage within the stored tolerance, and the same decision",
+                remedy="`medsdk verify` shows every stage; nothing is served meanwhile",
+            )
+        labels.add(answer.label)
+        checked += 1
+    return checked
+
+
+def spread(manifest: Manifest) -> list[KnownAnswer]:
+    """The known answers, one label after the other, so that any prefix has all of them."""
+    by_label: dict[str, list[KnownAnswer]] = {}
+    for answer in manifest.known_answers:
+        by_label.setdefault(answer.label, []).append(answer)
+    groups = list(by_label.values())
+    longest = max(map(len, groups))
+    return [group[i] for i in range(longest) for group in groups if i < len(group)]
+
+
+def expected_outputs(
+    bundle: Bundle, candidate: Candidate, answer: KnownAnswer, role: str
+) -> dict[str, Array]:
+    """What a variant's outputs are held to: its own graph's, or the source framework's in FP32.
+
+    Args:
+        bundle: The bundle.
+        candidate: Says which variant.
+        answer: Which known answer.
+        role: Which network.
+
+    Returns:
+        Output name to array.
+    """
+    variant = candidate.networks[role].variant
+    files = answer.variant_outputs.get(role, {}).get(variant, answer.outputs[role])
+    return {name: bundle.array(file) for name, file in files.items()}
+
+
+def _read_frame(bundle: Bundle, answer: KnownAnswer) -> Frame:
+    image: DicomImage = open_dicom(bundle.read(answer.input))
+    return image.frame(answer.frame_number)

@@ -1,0 +1,164 @@
+"""The way of one image, stage by stage: pixels, network, decode, decide.
+
+The engine walks it from end to end; verification enters at any stage with what the reference
+stored for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+import medsdk_runtimes
+from medsdk._refusals import TaskUnsupportedError
+from medsdk.bundle.manifest import Manifest
+from medsdk.bundle.reading import Bundle
+from medsdk.decide.rules import unsupported_rule
+from medsdk.decode.classification import class_probabilities
+from medsdk.pixels.contract import Preprocessor
+from medsdk.plan.candidate import Candidate
+from medsdk.tasks.decoding import ArgmaxRule, ClassificationDecode, ThresholdRule
+from medsdk.tasks.schema import Task
+from medsdk_runtimes.contract import Array, Session
+from medsdk_runtimes.errors import MedsdkError
+from medsdk_runtimes.isa_tier import open_at_tier
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One network of the pipeline, opened.
+
+    Attributes:
+        role: Its role.
+        input_name: Name of its input tensor.
+        session: The opened graph.
+        preprocessor: Executes its pixel contract.
+        decode: What its outputs mean.
+    """
+
+    role: str
+    input_name: str
+    session: Session
+    preprocessor: Preprocessor
+    decode: ClassificationDecode
+
+    def infer(self, tensor: NDArray[np.float32]) -> dict[str, Array]:
+        """Run the network on one preprocessed tensor (1, C, H, W)."""
+        return self.session.run({self.input_name: tensor})
+
+    def probabilities(self, outputs: Mapping[str, Array]) -> dict[str, float]:
+        """Decode the outputs of one image."""
+        return class_probabilities(self.decode, outputs)
+
+
+class Pipeline:
+    """A bundle's networks, opened as one candidate says.
+
+    Args:
+        task: The task.
+        stage: Its one network (this release runs tasks of one classifier).
+    """
+
+    def __init__(self, task: Task, stage: Stage) -> None:
+        self.task = task
+        self.stage = stage
+
+    @classmethod
+    def open(cls, bundle: Bundle, candidate: Candidate) -> Pipeline:
+        """Open every network of a bundle.
+
+        Args:
+            bundle: An opened bundle.
+            candidate: How to run it.
+
+        Returns:
+            The pipeline; close it when done.
+
+        Raises:
+            TaskUnsupportedError: This release does not run the task.
+            MedsdkError: What the runtime raises when it opens a graph.
+        """
+        task = bundle.manifest.task
+        role, decode = supported_role(task)
+        network = task.networks[role]
+        preprocessor = Preprocessor(network.pixels)
+        session = open_network(bundle, candidate, role)
+        return cls(task, Stage(role, network.input.name, session, preprocessor, decode))
+
+    def close(self) -> None:
+        """Release the sessions."""
+        self.stage.session.close()
+
+    def __enter__(self) -> Pipeline:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_network(bundle: Bundle, candidate: Candidate, role: str) -> Session:
+    """Open one network of a bundle as a candidate says.
+
+    Raises:
+        MedsdkError: What the runtime raises when it opens a graph.
+    """
+    file = variant_file(bundle.manifest, candidate, role)
+    onnx = bundle.read(file)
+    settings = candidate.settings(role)
+    if candidate.isa != "native":
+        return open_at_tier(candidate.runtime, onnx, settings, candidate.isa)
+    return medsdk_runtimes.runtime(candidate.runtime).open(onnx, settings)
+
+
+def variant_file(manifest: Manifest, candidate: Candidate, role: str) -> str:
+    """Where the graph of a candidate's variant lies inside the bundle."""
+    file = manifest.networks[role].variants[candidate.networks[role].variant].file
+    if file is None:  # `pick` chooses shipped variants only, and those have a file
+        raise MedsdkError(f"the variant of {role!r} was not shipped")
+    return file
+
+
+def supported_role(task: Task) -> tuple[str, ClassificationDecode]:
+    """The one network of a task that this release runs, and its decode.
+
+    Args:
+        task: Any valid task.
+
+    Returns:
+        Role and decode.
+
+    Raises:
+        TaskUnsupportedError: The task needs what a later release brings.
+    """
+    problems = []
+    if len(task.roles) != 1:
+        problems.append(f"{len(task.roles)} networks (this release runs one)")
+    if task.input.kind != "image":
+        problems.append(f"input.kind = {task.input.kind!r} (this release takes 'image')")
+    if task.decision.reductions:
+        problems.append("decision.reductions (this release answers image by image)")
+    role, network = next(iter(task.networks.items()))
+    if network.feed.kind != "input" or network.pixels.clip is not None:
+        problems.append(f"networks.{role}.feed or .pixels.clip")
+    if network.input.layout != "nchw":
+        problems.append(f"layout {network.input.layout!r} (this release takes 'nchw')")
+    if network.decode.kind != "classification":
+        problems.append(f"a {network.decode.kind} network")
+    if problems or not isinstance(network.decode, ClassificationDecode):
+        raise TaskUnsupportedError(
+            f"this release does not run {task.id}",
+            got="; ".join(problems),
+            expected="one classifier that answers image by image",
+        )
+    if not isinstance(task.decision.rule, ThresholdRule | ArgmaxRule):
+        raise unsupported_rule(task.decision.rule)
+    return role, network.decode

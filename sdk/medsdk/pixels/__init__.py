@@ -1,0 +1,24 @@
+"""From DICOM or an array to the network's input: the pixel contract, executed.
+
+pydicom and Pillow are imported when a DICOM object is opened or an image resized, not before.
+"""
+
+from medsdk.pixels.affine import Affine, Box
+from medsdk.pixels.contract import Prepared, Preprocessor, as_frame
+from medsdk.pixels.dicom import DicomImage, DicomLimits, open_dicom
+from medsdk.pixels.frame import Color, Frame, FrameValues, ModalityLut
+
+__all__ = [
+    "Affine",
+    "Box",
+    "Color",
+    "DicomImage",
+    "DicomLimits",
+    "Frame",
+    "FrameValues",
+    "ModalityLut",
+    "Prepared",
+    "Preprocessor",
+    "as_frame",
+    "open_dicom",
+]

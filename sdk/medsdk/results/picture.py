@@ -1,0 +1,93 @@
+"""A picture for a person: the frame, what the network saw, the answer, and the notice."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medsdk.pixels import Frame
+from medsdk.results.finding import Finding
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+_MIN_WIDTH = 640
+_MARGIN = 12
+_LINE = 26
+_COLORS = {"ok": "#7fd1ff", "indeterminate": "#ffd166", "no-result": "#ff8a80"}
+
+
+def finding_picture(frame: Frame, finding: Finding, title: str = "") -> bytes:
+    """Draw a finding on its frame.
+
+    Args:
+        frame: The stored frame.
+        finding: What was found in it.
+        title: A first line, for instance the task's title.
+
+    Returns:
+        A PNG file. Values are stretched between the frame's 1st and 99th percentiles for
+        display alone; the network saw what its pixel contract says.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    picture = _display(frame)
+    zoom = max(1, round(_MIN_WIDTH / picture.width))
+    size = (picture.width * zoom, picture.height * zoom)
+    picture = picture.resize(size, Image.Resampling.NEAREST)
+    lines = [line for line in (title, _answer(finding), _source(finding)) if line]
+    notice = finding.provenance.notice
+    font = ImageFont.load_default(size=18)
+    small = ImageFont.load_default(size=14)
+    height = picture.height + _LINE * (len(lines) + 1) + 2 * _MARGIN
+    canvas = Image.new("RGB", (picture.width, height), "#101418")
+    canvas.paste(picture, (0, 0))
+    draw = ImageDraw.Draw(canvas)
+    color = _COLORS[finding.status]
+    region = finding.region
+    draw.rectangle(
+        (
+            round(region.x0 * zoom),
+            round(region.y0 * zoom),
+            round(region.x1 * zoom) - 1,
+            round(region.y1 * zoom) - 1,
+        ),
+        outline=color,
+        width=3,
+    )
+    top = picture.height + _MARGIN
+    for line in lines:
+        draw.text((_MARGIN, top), line, fill=color if line == lines[-2] else "#d8dee4", font=font)
+        top += _LINE
+    draw.text((_MARGIN, top), notice, fill="#ffb74d", font=small)
+    stream = io.BytesIO()
+    canvas.save(stream, format="PNG")
+    return stream.getvalue()
+
+
+def _display(frame: Frame) -> Image.Image:
+    from PIL import Image
+
+    values = np.asarray(frame.array, np.float64)
+    low, high = np.percentile(values, [1, 99])
+    shown = np.clip((values - low) / max(high - low, 1e-12), 0, 1) * 255
+    if frame.color == "MONOCHROME1":
+        shown = 255 - shown
+    return Image.fromarray(np.rint(shown).astype(np.uint8)).convert("RGB")
+
+
+def _answer(finding: Finding) -> str:
+    if finding.label is None:
+        return f"{finding.status}: {finding.reason}"
+    threshold = ", ".join(f"{value:g}" for value in finding.provenance.thresholds.values())
+    return f"{finding.label}  (p = {finding.probability:.3f}, threshold {threshold})"
+
+
+def _source(finding: Finding) -> str:
+    network = next(iter(finding.provenance.networks.values()))
+    return (
+        f"frame {finding.frame_number}, {network['runtime']} {network['variant']}, "
+        f"bundle {finding.provenance.bundle['sha256'][:12]}"
+    )

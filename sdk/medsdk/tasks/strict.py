@@ -1,0 +1,29 @@
+"""The base of every record that is read from a file."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+FORMAT_VERSION = "1.0"
+"""Version of the task, bundle, certificate and JSON formats that this release writes."""
+
+
+class Strict(BaseModel):
+    """A frozen record: unknown keys, other types, NaN and infinity are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(?:[-_][a-z0-9]+)*$", max_length=64)]
+"""Lower-case words joined by - or _: roles, thresholds, axes, variants."""
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
+"""A sentence or two for people."""
+
+Semver = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")]
+"""MAJOR.MINOR.PATCH."""
+
+FormatVersion = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+$")]
+"""MAJOR.MINOR of a format."""
