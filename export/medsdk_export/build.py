@@ -1,0 +1,594 @@
+"""`medsdk export`: task, source and calibration data in, a proved bundle out."""
+
+from __future__ import annotations
+
+import io
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+import medsdk_runtimes
+from medsdk._version import __version__
+from medsdk.atomic import new_directory
+from medsdk.bundle import Bundle, BundleWriter, KnownAnswer, Manifest, NetworkRecord, Variant
+from medsdk.canonical import canonical_json, sha256_of, timestamp
+from medsdk.decode import class_probabilities
+from medsdk.parity.comparison import compare_outputs
+from medsdk.parity.verification import Verification, verify
+from medsdk.pipeline import supported_role
+from medsdk.pixels.contract import Preprocessor
+from medsdk.tasks import Task
+from medsdk.tasks.strict import FORMAT_VERSION
+from medsdk_export import graphs
+from medsdk_export.attempts import Attempt, make_attempts, opened
+from medsdk_export.errors import ExportRefusedError, InputsRefusedError, ReferenceMismatchError
+from medsdk_export.inputs import (
+    Case,
+    calibration_files,
+    calibration_frames,
+    explicit_little_endian,
+    open_case,
+    pixels_digest,
+    read_cases,
+)
+from medsdk_export.judging import Judgement, Observed, better, judge, label_of, stable_under
+from medsdk_export.quantize import CalibrationRecord, calibrate
+from medsdk_export.reference_pixels import reference_tensor
+from medsdk_export.sources import SourceNetwork, read_source
+from medsdk_runtimes.contract import Array
+from medsdk_runtimes.threads import ThreadBudget
+
+Progress = Callable[[str, int, int | None], None]
+"""Called with the phase, how many steps are done, and how many there are (None: unknown)."""
+
+PHASES = (
+    "reading the source",
+    "checking the inputs",
+    "comparing with the source framework",
+    "calibrating",
+    "quantizing",
+    "running the cases",
+    "choosing known answers",
+    "writing",
+    "verifying the bundle",
+)
+"""What `Progress` is called with, in this order."""
+
+PHANTOM_POOL = 64
+"""Phantoms from which known answers are chosen where there are no cases."""
+
+PHANTOM_SEED = 20_261_121
+
+OTHER_BATCH = 3
+"""The other batch size on which a graph is compared with its source."""
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """What to export.
+
+    Attributes:
+        task: The task.
+        models: Role to model file.
+        calibration: Folder of images like those the scanner gives.
+        out: Where the bundle shall be.
+        cases: Table of labelled cases, or None.
+        known_answers: How many to choose, at least 2.
+        replace: Whether a bundle that is there may be replaced.
+    """
+
+    task: Task
+    models: Mapping[str, Path]
+    calibration: Path
+    out: Path
+    cases: Path | None = None
+    known_answers: int = 16
+    replace: bool = False
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What was made.
+
+    Attributes:
+        sha256: The bundle's identity.
+        manifest: What it says of itself.
+        verification: What verifying it here found, before it was published.
+    """
+
+    sha256: str
+    manifest: Manifest
+    verification: Verification
+
+
+@dataclass(frozen=True)
+class _Image:
+    """One image of the pool: as it is stored, and its reference tensor."""
+
+    case: Case
+    data: bytes
+    frame: NDArray[np.generic]
+    tensor: NDArray[np.float32]
+
+
+def export_bundle(request: ExportRequest, progress: Progress | None = None) -> ExportResult:
+    """Make a bundle and prove it.
+
+    Args:
+        request: What to export.
+        progress: Told what is being done.
+
+    Returns:
+        What was made; it is at `request.out`, whole.
+
+    Raises:
+        ExportRefusedError: And its subclasses: a source, calibration or cases that cannot be
+            used, or a graph that does not compute what its source does.
+        TaskUnsupportedError: This release does not run the task.
+        OutputNotWritableError: The place exists, cannot be written, or is full.
+    """
+    say: Progress = progress or (lambda phase, done, total: None)
+    task = request.task
+    role, _ = supported_role(task)
+    _check_request(request)
+    with new_directory(request.out, "the bundle", replace=request.replace) as folder:
+        say(PHASES[0], 0, 1)
+        source = read_source(request.models[role], task.networks[role])
+        say(PHASES[0], 1, 1)
+        writer = BundleWriter(folder)
+        manifest = _Export(request, role, source, say).run(writer)
+        digest = writer.finish(manifest)
+        verification = _verify(folder, say)
+    return ExportResult(digest, manifest, verification)
+
+
+class _Export:
+    """The steps of one export, in the order of `PHASES`."""
+
+    def __init__(
+        self, request: ExportRequest, role: str, source: SourceNetwork, say: Progress
+    ) -> None:
+        self.request = request
+        self.task = request.task
+        self.role = role
+        self.network = request.task.networks[role]
+        self.source = source
+        self.say = say
+        self.preprocessor = Preprocessor(self.network.pixels)
+        _, self.decode = supported_role(request.task)
+
+    def run(self, writer: BundleWriter) -> Manifest:
+        files, cases, facts = self.check_inputs()
+        self.compare_with_source(cases)
+        record = self.calibrate(files)
+        self.say("quantizing", 0, 1)
+        attempts = make_attempts(self.source.model, record)
+        self.say("quantizing", 1, 1)
+        observed, judgements = self.run_cases(cases, attempts)
+        kept = self.keep(judgements)
+        chosen = self.choose(cases, observed, kept)
+        self.say("writing", 0, 1)
+        answers = tuple(
+            self.write_answer(writer, f"ka-{number:03}", cases[index], observed[index], kept)
+            for number, index in enumerate(chosen, 1)
+        )
+        variants = {
+            variant: self.write_variant(writer, judgement) for variant, judgement in kept.items()
+        }
+        self.write_evidence(writer, record, judgements)
+        self.say("writing", 1, 1)
+        return Manifest(
+            format_version=FORMAT_VERSION,
+            kind="medsdk-bundle",
+            name=self.task.id.replace("/", "-"),
+            version=self.task.version,
+            purpose=self.task.purpose,
+            notice=self.task.notice,
+            task=self.task,
+            networks={
+                self.role: NetworkRecord(
+                    architecture=self.network.architecture.name,
+                    parameters=dict(self.source.parameters),
+                    opset=graphs.default_opset(self.source.model),
+                    source=dict(self.source.facts),
+                    variants=variants,
+                )
+            },
+            known_answers=answers,
+            provenance={**facts, "created": timestamp(), "versions": _versions()},
+            files=writer.files,
+        )
+
+    def check_inputs(
+        self,
+    ) -> tuple[list[Path], list[Case], dict[str, dict[str, str | int | float | None]]]:
+        """Calibration files and cases: readable, of the modality, apart from each other."""
+        phase = "checking the inputs"
+        files = calibration_files(self.request.calibration)
+        if self.request.cases is not None:
+            cases = read_cases(self.request.cases, self.task, self.decode.labels)
+        else:
+            cases = list(_phantom_cases(self.task))
+        total = len(files) + len(cases)
+        calibration = set()
+        for done, frame in enumerate(calibration_frames(files, self.task)):
+            calibration.add(pixels_digest(frame.array))
+            self.say(phase, min(done, len(files)), total)
+        digests = []
+        for done, case in enumerate(cases, len(files) + 1):
+            _, _, image = open_case(case, self.task)
+            digest = pixels_digest(image.frame(1).array)
+            if digest in calibration:
+                raise InputsRefusedError(
+                    f"{case.name} is among the calibration images",
+                    got=f"the same pixels, sha256 {digest[:16]}",
+                    expected="cases that calibration has not seen",
+                    remedy="take it out of one of the two",
+                )
+            digests.append(digest)
+            self.say(phase, done, total)
+        return (
+            files,
+            cases,
+            {
+                "calibration": {
+                    "images": len(calibration),
+                    "sha256": sha256_of("".join(sorted(calibration)).encode()),
+                },
+                "known_answer_pool": {
+                    "origin": "phantom" if self.request.cases is None else "case",
+                    "images": len(cases),
+                    "sha256": sha256_of("".join(sorted(digests)).encode()),
+                },
+            },
+        )
+
+    def compare_with_source(self, cases: list[Case]) -> None:
+        """The graph computes what its source does, on real inputs and on another batch size."""
+        phase = "comparing with the source framework"
+        fixed = self.source.fixed_batch
+        # Every case is compared again while the cases run; here it is whether to go on at all.
+        sample = [self.image(case).tensor for case in cases[: OTHER_BATCH + 1]]
+        batches = [sample[:1]] if fixed == 1 else [sample[:1], sample[1:]]
+        settings = medsdk_runtimes.Settings(threads=1, optimise=False)
+        session = medsdk_runtimes.runtime("onnxruntime").open(
+            self.source.model.SerializeToString(), settings
+        )
+        gate = self.task.gates.fp32
+        for done, batch in enumerate(batches):
+            self.say(phase, done, len(batches))
+            tensor = np.ascontiguousarray(np.concatenate(batch or sample[:1]))
+            got = session.run({self.network.input.name: tensor})
+            want = self.source.reference(tensor)
+            difference = compare_outputs(got, want)
+            far = [
+                name
+                for name, array in want.items()
+                if not difference.problems
+                and not np.allclose(got[name], array, rtol=gate.rtol, atol=gate.atol)
+            ]
+            if difference.problems or far:
+                largest = max(difference.max_abs.values())
+                raise ReferenceMismatchError(
+                    "the exported graph does not compute what its source does",
+                    got="; ".join(difference.problems)
+                    or f"output {', '.join(far)} differs by {largest:.3g} at batch {len(tensor)}",
+                    expected=f"atol {gate.atol}, rtol {gate.rtol}",
+                    remedy="report it with the versions that `medsdk doctor` prints",
+                )
+        session.close()
+        self.say(phase, len(batches), len(batches))
+
+    def calibrate(self, files: list[Path]) -> CalibrationRecord:
+        phase = "calibrating"
+        self.say(phase, 0, len(files))
+
+        def tensors() -> Iterator[NDArray[np.float32]]:
+            for frame in calibration_frames(files, self.task):
+                prepared = self.preprocessor.prepare(frame)
+                if prepared.no_result is None:
+                    yield prepared.tensor
+
+        try:
+            return calibrate(
+                self.source.model,
+                self.network.input.name,
+                tensors(),
+                lambda done: self.say(phase, min(done, len(files)), len(files)),
+            )
+        except ValueError as error:
+            raise InputsRefusedError(
+                "no calibration image can be preprocessed",
+                got=str(error),
+                expected="images with contrast",
+            ) from error
+
+    def run_cases(
+        self, cases: list[Case], attempts: list[Attempt]
+    ) -> tuple[list[Observed], list[Judgement]]:
+        """Every case through the source and every attempt on every runtime and tier."""
+        phase = "running the cases"
+        threads = ThreadBudget.process().total
+        labelled = self.request.cases is not None
+        observed = []
+        with opened(attempts, self.network.input.name, self.source.reference, threads) as (
+            observe,
+            refused,
+        ):
+            for done, case in enumerate(cases):
+                self.say(phase, done, len(cases))
+                observation = observe(self.image(case).tensor)
+                observed.append(Observed(observation, case.truth if labelled else None))
+        self.say(phase, len(cases), len(cases))
+        return observed, [
+            judge(self.task, attempt, observed, refused[attempt.title]) for attempt in attempts
+        ]
+
+    def keep(self, judgements: list[Judgement]) -> dict[str, Judgement]:
+        """One judgement a variant; FP32 must be among those that ship."""
+        kept: dict[str, Judgement] = {}
+        for judgement in judgements:
+            variant = judgement.attempt.variant
+            kept[variant] = better(kept[variant], judgement) if variant in kept else judgement
+        if kept["fp32"].status != "shipped":
+            raise ReferenceMismatchError(
+                "no runtime reproduces the source framework in FP32",
+                got=kept["fp32"].reason,
+                expected="the gates.fp32 of the task",
+            )
+        return kept
+
+    def choose(
+        self, cases: list[Case], observed: list[Observed], kept: Mapping[str, Judgement]
+    ) -> list[int]:
+        """Known answers: a clear margin in every shipped variant, spread over the labels."""
+        phase = "choosing known answers"
+        self.say(phase, 0, len(cases))
+        shipped = [item for item in kept.values() if item.status == "shipped"]
+        clear: dict[str, list[int]] = {}
+        for index, item in enumerate(observed):
+            label = label_of(self.task, item.observation.reference)
+            if label is not None and all(
+                self.is_clear(item, judgement, label) for judgement in shipped
+            ):
+                clear.setdefault(label, []).append(index)
+            self.say(phase, index + 1, len(cases))
+        if not clear:
+            raise InputsRefusedError(
+                "no known answer can be chosen",
+                got=f"{len(cases)} images, none with a decision margin above its tolerance",
+                expected="images that the network decides clearly",
+                remedy="give more cases",
+            )
+        share = -(-self.request.known_answers // len(clear))
+        chosen = [index for group in clear.values() for index in _evenly(group, share)]
+        return sorted(chosen)[: self.request.known_answers]
+
+    def is_clear(self, item: Observed, judgement: Judgement, label: str) -> bool:
+        tolerance = judgement.tolerance
+        wanted: list[Mapping[str, Array]] = [item.observation.reference]
+        if judgement.attempt.form != "float":
+            wanted = [item.observation.expected[judgement.attempt.title]]
+        return all(
+            label_of(self.task, outputs) == label and stable_under(self.task, outputs, tolerance)
+            for outputs in wanted
+        )
+
+    def image(self, case: Case) -> _Image:
+        """One case with its reference tensor, which the production path must reproduce."""
+        data, dataset, image = open_case(case, self.task)
+        frame = image.frame(1)
+        tensor = reference_tensor(self.network.pixels, dataset, frame.array)
+        prepared = self.preprocessor.prepare(frame)
+        if prepared.no_result is not None:
+            raise InputsRefusedError(
+                f"{case.name} gives no result before the network runs", got=prepared.no_result
+            )
+        if not np.array_equal(prepared.tensor, tensor):
+            raise ReferenceMismatchError(
+                f"preprocessing {case.name} does not reproduce the named library",
+                got=f"a largest difference of {np.abs(prepared.tensor - tensor).max():.3g}",
+                expected="equal tensors",
+                remedy="report it with the versions that `medsdk doctor` prints",
+            )
+        return _Image(case, data, frame.array, tensor)
+
+    def write_answer(
+        self,
+        writer: BundleWriter,
+        name: str,
+        case: Case,
+        item: Observed,
+        kept: Mapping[str, Judgement],
+    ) -> KnownAnswer:
+        image = self.image(case)
+        _, dataset, _ = open_case(case, self.task)
+        folder = f"known_answers/{name}"
+        reference = item.observation.reference
+        probabilities = class_probabilities(self.decode, reference)
+        label = label_of(self.task, reference)
+        if label is None:  # `choose` takes decided images only
+            raise ExportRefusedError(f"{case.name} has no decision")
+        return KnownAnswer(
+            id=name,
+            origin="phantom" if self.request.cases is None else "case",
+            truth=item.truth,
+            input=writer.add(f"{folder}/input.dcm", explicit_little_endian(dataset)),
+            frame_number=1,
+            frame=writer.add_array(f"{folder}/frame.npy", image.frame),
+            tensors={self.role: writer.add_array(f"{folder}/{self.role}.tensor.npy", image.tensor)},
+            outputs={
+                self.role: {
+                    output: writer.add_array(
+                        f"{folder}/{self.role}.reference.{_file_word(output)}.npy", array
+                    )
+                    for output, array in reference.items()
+                }
+            },
+            variant_outputs={
+                self.role: {
+                    variant: {
+                        output: writer.add_array(
+                            f"{folder}/{self.role}.{variant}.{_file_word(output)}.npy", array
+                        )
+                        for output, array in item.observation.expected[
+                            judgement.attempt.title
+                        ].items()
+                    }
+                    for variant, judgement in kept.items()
+                    if judgement.status == "shipped" and judgement.attempt.form != "float"
+                }
+            },
+            probabilities=probabilities,
+            label=label,
+        )
+
+    def write_variant(self, writer: BundleWriter, judgement: Judgement) -> Variant:
+        attempt = judgement.attempt
+        file = None
+        if judgement.status == "shipped":
+            file = writer.add(f"networks/{self.role}/{attempt.variant}.onnx", attempt.onnx)
+        return Variant.model_validate(
+            {
+                "form": attempt.form,
+                "bits": attempt.bits,
+                "precision": attempt.precision,
+                "targets": judgement.targets,
+                "status": judgement.status,
+                "reason": judgement.reason,
+                "file": file,
+                "size_bytes": len(attempt.onnx),
+                "tolerance": dict(judgement.tolerance) if file else {},
+                "worst_difference": dict(judgement.worst_difference),
+                "parity": judgement.parity,
+                "quantization": dict(attempt.facts),
+            }
+        )
+
+    def write_evidence(
+        self, writer: BundleWriter, record: CalibrationRecord, judgements: list[Judgement]
+    ) -> None:
+        attempts = [
+            {
+                "variant": item.attempt.variant,
+                "attempt": item.attempt.title,
+                "status": item.status,
+                "reason": item.reason,
+                "size_bytes": len(item.attempt.onnx),
+                "worst_difference": dict(item.worst_difference),
+                "parity": [entry.model_dump(mode="json") for entry in item.parity],
+            }
+            for item in judgements
+        ]
+        writer.add(
+            "evidence/attempts.json",
+            canonical_json({"format_version": FORMAT_VERSION, "attempts": attempts}),
+        )
+        writer.add(
+            "evidence/calibration.json",
+            canonical_json(
+                {
+                    "format_version": FORMAT_VERSION,
+                    "role": self.role,
+                    "samples": record.samples,
+                    "ranges": {name: list(pair) for name, pair in record.ranges.items()},
+                }
+            ),
+        )
+
+
+def _verify(folder: Path, say: Progress) -> Verification:
+    """Prove the bundle before anybody sees it."""
+    phase = PHASES[-1]
+    verification = verify(
+        Bundle.open(folder), progress=lambda title, done, total: say(phase, done, total)
+    )
+    if verification.verdict != "pass":
+        reasons = [
+            f"{item.candidate}: {reason}"
+            for item in verification.candidates
+            for reason in item.reasons
+        ]
+        raise ReferenceMismatchError(
+            "the bundle does not reproduce its own known answers here",
+            got="; ".join(reasons[:3]) or verification.verdict,
+            expected="every candidate passes",
+            remedy="report it with the versions that `medsdk doctor` prints",
+        )
+    return verification
+
+
+def _check_request(request: ExportRequest) -> None:
+    roles = request.task.roles
+    missing = [role for role in roles if role not in request.models]
+    unknown = [role for role in request.models if role not in roles]
+    if missing or unknown:
+        raise ExportRefusedError(
+            f"the models are not those that {request.task.id} needs",
+            got=f"missing: {', '.join(missing) or 'none'}; unknown: {', '.join(unknown) or 'none'}",
+            expected=f"one model for each role: {', '.join(roles)}",
+            remedy="--model ROLE=FILE for each role",
+        )
+    if request.known_answers < 2:
+        raise ExportRefusedError(
+            "a bundle needs known answers",
+            got=str(request.known_answers),
+            expected="at least 2",
+        )
+
+
+def _phantom_cases(task: Task) -> Iterator[Case]:
+    """Phantoms of the task, for known answers; their truth is never used to judge."""
+    from medsdk_export.phantoms import TASKS, slices, to_dicom
+
+    if task.id not in TASKS:
+        raise InputsRefusedError(
+            f"there are neither cases nor phantoms to choose known answers of {task.id} from",
+            got="no --cases",
+            expected="--cases CASES.csv",
+        )
+    for number, phantom in enumerate(slices(PHANTOM_POOL, PHANTOM_SEED), 1):
+        stream = io.BytesIO()
+        to_dicom(phantom).save_as(stream, enforce_file_format=True)
+        yield Case(
+            f"phantom {number}",
+            None,
+            stream.getvalue(),
+            phantom.label,
+            phantom.patient,
+            phantom.stratum,
+        )
+
+
+def _evenly(group: list[int], count: int) -> list[int]:
+    """At most `count` of the group, evenly spaced."""
+    if len(group) <= count:
+        return group
+    return [group[(2 * i + 1) * len(group) // (2 * count)] for i in range(count)]
+
+
+def _file_word(output: str) -> str:
+    """An output's name as a word of a file name; names that collide are told apart by a hash."""
+    word = "".join(char if char.isascii() and char.isalnum() else "-" for char in output.lower())
+    return word if word == output else f"{word.strip('-')[:40]}-{sha256_of(output.encode())[:8]}"
+
+
+def _versions() -> dict[str, str | int | float | None]:
+    import onnx
+
+    versions: dict[str, str | int | float | None] = {
+        "medsdk": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "onnx": onnx.__version__,
+    }
+    for runtime in medsdk_runtimes.available():
+        versions[runtime.name] = runtime.availability().version
+    return versions
+
+
+__all__ = ["PHASES", "ExportRequest", "ExportResult", "Progress", "export_bundle"]

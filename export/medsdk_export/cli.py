@@ -1,0 +1,190 @@
+"""`medsdk export`: a trained network becomes a bundle."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from medsdk.cli.options import JsonFlag, QuietFlag
+from medsdk.cli.output import Progress, print_document, print_text, table
+from medsdk.errors import MedsdkError
+from medsdk_export.errors import ExportRefusedError
+
+if TYPE_CHECKING:
+    from medsdk.tasks import Task
+    from medsdk_export.build import ExportResult
+
+NEEDS = ("onnx", "onnxruntime")
+"""Packages without which nothing can be exported; torch is needed by its own sources only."""
+
+
+class ExportUnavailableError(MedsdkError):
+    """The export side is not installed here."""
+
+    code = "export-unavailable"
+    exit_status = 3
+
+
+def register(app: typer.Typer) -> None:
+    """Add `export` to the command line."""
+
+    @app.command()
+    def export(
+        model: Annotated[
+            list[str],
+            typer.Option(
+                "--model",
+                metavar="[ROLE=]SOURCE",
+                help="Weights (.pt, .pth, .safetensors) of a catalogue architecture, or .onnx. "
+                "ROLE= where the task has several networks.",
+            ),
+        ],
+        calibration: Annotated[
+            Path,
+            typer.Option(
+                "--calibration",
+                metavar="DIR",
+                help="DICOM files like those the scanner gives, a few dozen or hundred; they "
+                "set INT8's ranges.",
+            ),
+        ],
+        out: Annotated[
+            Path, typer.Option("--out", metavar="BUNDLE", help="Where the bundle shall be.")
+        ],
+        task: Annotated[
+            str | None,
+            typer.Option("--task", metavar="ID", help="A task of the catalogue: `medsdk tasks`."),
+        ] = None,
+        task_file: Annotated[
+            Path | None, typer.Option("--task-file", metavar="FILE", help="A task of your own.")
+        ] = None,
+        cases: Annotated[
+            Path | None,
+            typer.Option(
+                "--cases",
+                metavar="CASES.csv",
+                help="Labelled, de-identified cases: path, truth, patient, stratum. Without "
+                "them INT8 stays unjudged and does not ship.",
+            ),
+        ] = None,
+        known_answers: Annotated[
+            int,
+            typer.Option(
+                "--known-answers", metavar="N", min=2, max=4096, help="How many to choose."
+            ),
+        ] = 16,
+        force: Annotated[
+            bool, typer.Option("--force", help="Replace what is at --out already.")
+        ] = False,
+        as_json: JsonFlag = False,
+        quiet: QuietFlag = False,
+    ) -> None:
+        """Make a bundle: ONNX, INT8, parity, known answers; proved here before it appears.
+
+        Example: medsdk export --task uterus-mr/tumor-filter --model weights.safetensors
+        --calibration images --cases cases/cases.csv --out tumor-filter
+        """
+        missing = [name for name in NEEDS if find_spec(name) is None]
+        if missing:
+            raise ExportUnavailableError(
+                "the export side is not installed",
+                got=f"no {', '.join(missing)}",
+                expected="an environment for export; never the device's",
+                remedy='pip install "medsdk[torch]"',
+            )
+        from medsdk_export.build import ExportRequest, export_bundle
+
+        progress = Progress(quiet=quiet)
+        chosen = choose_task(task, task_file)
+        request = ExportRequest(
+            task=chosen,
+            models=parse_models(model, chosen),
+            calibration=calibration,
+            out=out,
+            cases=cases,
+            known_answers=known_answers,
+            replace=force,
+        )
+        try:
+            result = export_bundle(request, progress)
+        finally:
+            progress.close()
+        _report(result, out, as_json=as_json)
+
+
+def choose_task(task_id: str | None, task_file: Path | None) -> Task:
+    """The task that the options name.
+
+    Raises:
+        ExportRefusedError: Neither or both were given.
+        TaskUnknownError: No such id.
+        TaskInvalidError: The file is no valid task.
+    """
+    from medsdk.tasks import catalogue_task, read_task
+
+    if (task_id is None) == (task_file is None):
+        raise ExportRefusedError(
+            "which task?",
+            got="neither --task nor --task-file" if task_id is None else "both",
+            expected="--task ID or --task-file FILE",
+            remedy="`medsdk tasks` lists the catalogue",
+        )
+    return catalogue_task(task_id) if task_id is not None else read_task(task_file or Path())
+
+
+def parse_models(words: list[str], task: Task) -> dict[str, Path]:
+    """Role to file; a bare file is the only role's.
+
+    Raises:
+        ExportRefusedError: A bare file for a task of several networks, or a role twice.
+    """
+    models: dict[str, Path] = {}
+    for word in words:
+        role, separator, path = word.partition("=")
+        if not separator or role not in task.roles:
+            # A path may hold an "=" itself.
+            if len(task.roles) != 1 or (separator and not Path(word).exists()):
+                raise ExportRefusedError(
+                    "a model without the role of a network",
+                    got=repr(role if separator else "a bare file"),
+                    expected=f"ROLE=SOURCE with one of {', '.join(task.roles)}",
+                )
+            role, path = task.roles[0], word
+        if role in models:
+            raise ExportRefusedError(f"two models for the role {role!r}", expected="one")
+        models[role] = Path(path)
+    return models
+
+
+def _report(result: ExportResult, out: Path, *, as_json: bool) -> None:
+    from medsdk.results.describing import describe_bundle, describe_variants
+    from medsdk.results.documents import ExportDocument
+
+    manifest = result.manifest
+    document = ExportDocument(
+        notice=manifest.notice,
+        bundle=describe_bundle(manifest, result.sha256),
+        variants=describe_variants(manifest),
+        known_answers=len(manifest.known_answers),
+        verification=result.verification.verdict,
+    )
+    if as_json:
+        print_document(document)
+        return
+    print_text(f"{manifest.name} {manifest.version}  sha256 {result.sha256}")
+    print_text(manifest.notice)
+    print_text(
+        table(
+            ("network", "variant", "status", "size", "why"),
+            (
+                (role, name, item.status, f"{item.size_bytes / 1e6:.2f} MB", item.reason)
+                for role, variants in document.variants.items()
+                for name, item in variants.items()
+            ),
+        )
+    )
+    print_text(f"{document.known_answers} known answers; verified here: {document.verification}")
+    print_text(f"written: {out}\nnext: medsdk verify {out}")

@@ -1,0 +1,128 @@
+"""Reading and preparing ONNX graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+OPSET = 20
+"""Opset of the graphs that we make."""
+
+READ_OPSETS = range(13, 22)
+"""Opsets of foreign graphs that are taken: per-channel quantization starts at 13."""
+
+
+def constant_names(graph: onnx.GraphProto) -> set[str]:
+    """Names of the tensors that do not depend on the input: initializers and Constant nodes."""
+    names = {tensor.name for tensor in graph.initializer}
+    return names | {
+        name for node in graph.node if node.op_type == "Constant" for name in node.output
+    }
+
+
+def producers(graph: onnx.GraphProto) -> Mapping[str, onnx.NodeProto]:
+    """Tensor name to the node that makes it."""
+    return {name: node for node in graph.node for name in node.output}
+
+
+def default_opset(model: onnx.ModelProto) -> int:
+    """Version of the default operator set; 0 where the graph imports none."""
+    return next((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), 0)
+
+
+def fold_batch_norms(model: onnx.ModelProto) -> int:
+    """Fold every BatchNormalization that alone follows a Conv with constant weights into it.
+
+    `w' = w g / sqrt(v + e)`, `b' = (b - m) g / sqrt(v + e) + beta`, computed in float64.
+
+    Args:
+        model: Changed in place.
+
+    Returns:
+        How many were folded.
+    """
+    graph = model.graph
+    values = {tensor.name: tensor for tensor in graph.initializer}
+    made_by = producers(graph)
+    users: dict[str, int] = {}
+    for node in graph.node:
+        for name in node.input:
+            users[name] = users.get(name, 0) + 1
+    for output in graph.output:
+        users[output.name] = users.get(output.name, 0) + 1
+    folded = []
+    for norm in graph.node:
+        if norm.op_type != "BatchNormalization":
+            continue
+        conv = made_by.get(norm.input[0])
+        if (
+            conv is None
+            or conv.op_type != "Conv"
+            or users[conv.output[0]] != 1
+            or any(name not in values for name in (*conv.input[1:], *norm.input[1:5]))
+        ):
+            continue
+        scale, shift, mean, variance = (
+            numpy_helper.to_array(values[name]).astype(np.float64) for name in norm.input[1:5]
+        )
+        epsilon = next((item.f for item in norm.attribute if item.name == "epsilon"), 1e-5)
+        weight = numpy_helper.to_array(values[conv.input[1]]).astype(np.float64)
+        bias = (
+            numpy_helper.to_array(values[conv.input[2]]).astype(np.float64)
+            if len(conv.input) > 2
+            else np.zeros(len(weight))
+        )
+        factor = scale / np.sqrt(variance + epsilon)
+        names = (f"{norm.output[0]}.folded_weight", f"{norm.output[0]}.folded_bias")
+        new = (
+            weight * factor.reshape(-1, *[1] * (weight.ndim - 1)),
+            (bias - mean) * factor + shift,
+        )
+        for name, array in zip(names, new, strict=True):
+            graph.initializer.append(numpy_helper.from_array(array.astype(np.float32), name))
+        first = conv.input[0]
+        del conv.input[:]
+        conv.input.extend([first, *names])
+        conv.output[0] = norm.output[0]
+        folded.append(norm)
+    for norm in folded:
+        graph.node.remove(norm)
+    _drop_unused_initializers(graph)
+    return len(folded)
+
+
+def strip_annotations(model: onnx.ModelProto) -> None:
+    """Remove what tools leave behind: stack traces with paths, doc strings, producer notes.
+
+    Names every node that has no name, so that a node can be spoken of.
+
+    Args:
+        model: Changed in place.
+    """
+    graph = model.graph
+    model.ClearField("metadata_props")
+    model.doc_string = ""
+    graph.doc_string = ""
+    graph.ClearField("metadata_props")
+    graph.ClearField("value_info")
+    graph.name = "network"
+    taken = {node.name for node in graph.node}
+    for number, node in enumerate(graph.node):
+        node.doc_string = ""
+        node.ClearField("metadata_props")
+        if not node.name:
+            name = f"{node.op_type}_{number}"
+            node.name = name if name not in taken else f"{name}_unnamed"
+    for item in (*graph.input, *graph.output, *graph.initializer):
+        item.doc_string = ""
+        item.ClearField("metadata_props")
+
+
+def _drop_unused_initializers(graph: onnx.GraphProto) -> None:
+    used = {name for node in graph.node for name in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)

@@ -1,0 +1,248 @@
+"""Calibration inputs and labelled cases: found, checked, and read one at a time."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medsdk.engine import check_modality
+from medsdk.pixels import DicomImage, Frame, open_dicom
+from medsdk.tasks import Task
+from medsdk_export.errors import IdentityRefusedError, InputsRefusedError
+from medsdk_export.identity import identity_attributes
+from medsdk_runtimes.errors import MedsdkError
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+COLUMNS = ("path", "truth", "patient", "stratum")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One labelled image.
+
+    Attributes:
+        name: `case N`, counted from 1 in the file's order; stands for it in every message.
+        path: Where it is; None for a phantom.
+        data: Its bytes where it has no path.
+        truth: Its label.
+        patient: Who, as a pseudonym.
+        stratum: For later evaluation.
+    """
+
+    name: str
+    path: Path | None
+    data: bytes | None
+    truth: str
+    patient: str
+    stratum: str
+
+    def read(self) -> bytes:
+        """The object's bytes."""
+        if self.data is not None:
+            return self.data
+        return _read(self.path, self.name)
+
+
+def calibration_files(folder: Path) -> list[Path]:
+    """Files of a calibration folder, sorted, searched through.
+
+    Args:
+        folder: The folder; hidden files and subfolders' hidden files are passed over.
+
+    Returns:
+        At least one path.
+
+    Raises:
+        InputsRefusedError: No folder, or nothing in it.
+    """
+    if not folder.is_dir():
+        raise InputsRefusedError(
+            "there is no calibration folder",
+            got="a file" if folder.exists() else "nothing at that path",
+            expected="a folder of DICOM files like those the scanner gives",
+        )
+    files = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.suffix.lower() not in (".csv", ".txt", ".json", ".md")
+    )
+    if not files:
+        raise InputsRefusedError(
+            "the calibration folder is empty",
+            got="no image",
+            expected="a few dozen to a few hundred images like those the scanner gives",
+            remedy="python -m medsdk_export.phantoms makes phantoms for a task of the catalogue",
+        )
+    return files
+
+
+def calibration_frames(files: Iterable[Path], task: Task) -> Iterator[Frame]:
+    """Every frame of the calibration files, one decoded at a time.
+
+    Raises:
+        InputsRefusedError: A file cannot be read as an image for the task.
+    """
+    for number, path in enumerate(files, 1):
+        name = f"calibration file {number}"
+        image = open_checked(_read(path, name), task, name)
+        for frame_number in range(1, image.number_of_frames + 1):
+            yield image.frame(frame_number)
+
+
+def read_cases(table: Path, task: Task, labels: Iterable[str]) -> list[Case]:
+    """Read CASES.csv: path (relative to the file), truth, patient, stratum.
+
+    Args:
+        table: The CSV file, UTF-8 with or without a byte-order mark.
+        task: The task.
+        labels: Labels that a truth may be.
+
+    Returns:
+        At least one case, in the file's order.
+
+    Raises:
+        InputsRefusedError: Another header, an unknown truth, a duplicate or missing path.
+    """
+    try:
+        text = table.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputsRefusedError(
+            "the table of cases cannot be read",
+            got=(error.strerror or "") if isinstance(error, OSError) else "not UTF-8",
+            expected="a CSV file in UTF-8",
+        ) from error
+    rows = list(csv.DictReader(io.StringIO(text), strict=True))
+    header = tuple(rows[0]) if rows else ()
+    if not rows or set(header) != set(COLUMNS):
+        raise InputsRefusedError(
+            "the table of cases has no cases or another header",
+            got=f"{len(rows)} rows, columns {', '.join(map(str, header)) or 'none'}",
+            expected=f"columns {', '.join(COLUMNS)} and at least one row",
+        )
+    allowed = list(labels)
+    cases, seen = [], set()
+    for number, row in enumerate(rows, 1):
+        name = f"case {number}"
+        if row["truth"] not in allowed:
+            raise InputsRefusedError(
+                f"{name} has a truth that is no label of {task.id}",
+                got=repr(row["truth"]),
+                expected=f"one of {', '.join(allowed)}",
+            )
+        path = table.parent / row["path"]
+        if not path.is_file():
+            raise InputsRefusedError(
+                f"the file of {name} is missing",
+                got="nothing at that path",
+                expected="a path relative to the table of cases",
+            )
+        if path.resolve() in seen:
+            raise InputsRefusedError(
+                f"{name} names a file that another case names already",
+                expected="each file once",
+            )
+        seen.add(path.resolve())
+        cases.append(Case(name, path, None, row["truth"], row["patient"], row["stratum"]))
+    return cases
+
+
+def open_checked(data: bytes, task: Task, name: str) -> DicomImage:
+    """Open an object and hold it to the task.
+
+    Raises:
+        InputsRefusedError: It cannot be read, or is of another modality.
+    """
+    try:
+        image = open_dicom(data)
+        check_modality(image, task.input.modalities)
+    except MedsdkError as error:
+        raise InputsRefusedError(
+            f"{name} cannot be used: {error.what}",
+            got=error.got,
+            expected=error.expected,
+            remedy=error.remedy,
+        ) from error
+    return image
+
+
+def open_case(case: Case, task: Task) -> tuple[bytes, Dataset, DicomImage]:
+    """Open one case: single frame, of the task's modality, without identity.
+
+    Returns:
+        Its bytes, the parsed object, and the image.
+
+    Raises:
+        InputsRefusedError: It cannot be used.
+        IdentityRefusedError: It carries identity attributes.
+    """
+    from pydicom import dcmread
+
+    data = case.read()
+    image = open_checked(data, task, case.name)
+    if image.number_of_frames != 1:
+        raise InputsRefusedError(
+            f"{case.name} has several frames",
+            got=f"{image.number_of_frames} frames",
+            expected="one frame a case, since a truth speaks of one",
+        )
+    dataset = dcmread(io.BytesIO(data), force=False)
+    found = identity_attributes(dataset)
+    if found:
+        raise IdentityRefusedError.attributes(case.name, found)
+    return data, dataset, image
+
+
+def pixels_digest(array: NDArray[np.generic]) -> str:
+    """sha256 of a frame's shape and values, the same whatever file carries them."""
+    values = np.ascontiguousarray(array, dtype=np.int64 if array.dtype.kind in "iu" else None)
+    return hashlib.sha256(
+        f"{values.dtype.str}{values.shape}".encode() + values.tobytes()
+    ).hexdigest()
+
+
+def explicit_little_endian(dataset: Dataset) -> bytes:
+    """The object again, uncompressed Explicit VR Little Endian, as a known answer is stored.
+
+    Args:
+        dataset: A single-frame object; changed in place where it was compressed.
+
+    Returns:
+        A DICOM file.
+    """
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    if dataset.file_meta.TransferSyntaxUID.is_compressed:
+        dataset.decompress()
+    elif dataset.file_meta.TransferSyntaxUID != ExplicitVRLittleEndian:
+        _swap_pixels(dataset)
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    stream = io.BytesIO()
+    dataset.save_as(stream, little_endian=True, implicit_vr=False, enforce_file_format=True)
+    return stream.getvalue()
+
+
+def _swap_pixels(dataset: Dataset) -> None:
+    if not dataset.file_meta.TransferSyntaxUID.is_little_endian and dataset.BitsAllocated == 16:
+        words = np.frombuffer(dataset.PixelData, ">u2")
+        dataset.PixelData = words.astype("<u2").tobytes()
+
+
+def _read(path: Path | None, name: str) -> bytes:
+    try:
+        return b"" if path is None else path.read_bytes()
+    except OSError as error:
+        raise InputsRefusedError(
+            f"{name} cannot be read", got=error.strerror or type(error).__name__
+        ) from error

@@ -1,0 +1,292 @@
+"""From observations to a variant's status: shipped, rejected or unjudged, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from medsdk.bundle.manifest import ParityRecord, Status
+from medsdk.decide import decide
+from medsdk.decode import class_probabilities
+from medsdk.parity.classification import judge_classification
+from medsdk.parity.comparison import compare_outputs
+from medsdk.pipeline import supported_role
+from medsdk.tasks import Task
+from medsdk.tasks.decoding import ThresholdRule
+from medsdk_export.attempts import Attempt, Executor, Observation
+from medsdk_runtimes.contract import Array
+
+TOLERANCE_FACTOR = 1.5
+"""A known answer's tolerance over the worst difference seen (docs/conventions.md)."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What was decided about one attempt.
+
+    Attributes:
+        attempt: Which one.
+        status: Whether it is in the bundle.
+        reason: Why, in a sentence.
+        targets: Runtimes on which it passed.
+        tolerance: For each output, what a known answer may differ by.
+        worst_difference: For each output, the worst difference seen on the targets.
+        parity: One record an executor, where there were labelled cases.
+    """
+
+    attempt: Attempt
+    status: Status
+    reason: str
+    targets: tuple[str, ...]
+    tolerance: Mapping[str, float]
+    worst_difference: Mapping[str, float]
+    parity: tuple[ParityRecord, ...]
+
+
+@dataclass(frozen=True)
+class Observed:
+    """One image's observation with its truth (None where nobody knows)."""
+
+    observation: Observation
+    truth: str | None
+
+
+def judge(
+    task: Task,
+    attempt: Attempt,
+    observed: Sequence[Observed],
+    refused: Sequence[tuple[Executor, str]],
+) -> Judgement:
+    """Judge one attempt on every executor.
+
+    Args:
+        task: Its gates were written before anything was measured.
+        attempt: Which one.
+        observed: Every image with its observation; labelled ones are the parity cases.
+        refused: Executors that would not open the graph, with the reason.
+
+    Returns:
+        The judgement.
+    """
+    executors = list(observed[0].observation.outputs[attempt.title]) if observed else []
+    problems: dict[str, list[str]] = {executor.runtime: [] for executor in executors}
+    for executor, why in refused:
+        problems.setdefault(executor.runtime, []).append(f"{executor}: {why}")
+    worst: dict[Executor, dict[str, float]] = {}
+    records: list[ParityRecord] = []
+    undecided: dict[str, list[str]] = {}
+    for executor in executors:
+        worst[executor], found = _differences(task, attempt, observed, executor)
+        problems[executor.runtime] += found
+        if attempt.form == "float":
+            problems[executor.runtime] += _float_flips(task, attempt, observed, executor)
+            continue
+        record = _parity(task, attempt, observed, executor)
+        if record is None:
+            continue
+        records.append(record)
+        if record.verdict == "fail":
+            problems[executor.runtime] += [f"{executor}: {text}" for text in record.reasons]
+        elif record.verdict != "pass":
+            undecided.setdefault(executor.runtime, []).extend(record.reasons)
+    for runtime, text in _isa_ladder(task, records):
+        problems[runtime].append(text)
+
+    labelled = any(item.truth is not None for item in observed)
+    good = [runtime for runtime, texts in problems.items() if not texts]
+    targets = tuple(runtime for runtime in good if runtime not in undecided)
+    seen = {
+        name: max(
+            (worst[executor][name] for executor in executors if executor.runtime in targets),
+            default=0.0,
+        )
+        for name in (observed[0].observation.reference if observed else ())
+    }
+    failures = [text for texts in problems.values() for text in texts]
+    status: Status
+    if attempt.form != "float" and not labelled:
+        status, reason = "unjudged", "no labelled cases: give --cases to judge and ship it"
+    elif targets:
+        status = "shipped"
+        reason = f"passes on {', '.join(targets)}"
+        if failures or undecided:
+            others = failures + [text for texts in undecided.values() for text in texts]
+            reason += f"; not for the others: {'; '.join(others[:3])}"
+    elif undecided and not failures:
+        status = "unjudged"
+        reason = "; ".join(dict.fromkeys(text for texts in undecided.values() for text in texts))
+    else:
+        status, reason = "rejected", "; ".join(failures[:4]) or "no runtime executed it"
+    return Judgement(
+        attempt=attempt,
+        status=status,
+        reason=reason,
+        targets=targets if status == "shipped" else (),
+        tolerance=_tolerances(task, attempt, seen),
+        worst_difference=seen,
+        parity=tuple(records),
+    )
+
+
+def better(first: Judgement, second: Judgement) -> Judgement:
+    """Of two attempts at one variant, the one with more targets; the first on a tie."""
+    return second if len(second.targets) > len(first.targets) else first
+
+
+def label_of(task: Task, outputs: Mapping[str, Array]) -> str | None:
+    """The decision that outputs lead to; None where it is indeterminate."""
+    _, decode = supported_role(task)
+    return decide(task, class_probabilities(decode, outputs)).label
+
+
+def positive_label(task: Task) -> str:
+    """The label that sensitivity speaks of: the rule's, else the last one."""
+    rule = task.decision.rule
+    if isinstance(rule, ThresholdRule):
+        return rule.label
+    _, decode = supported_role(task)
+    return decode.labels[-1]
+
+
+def _expected(attempt: Attempt, observation: Observation) -> Mapping[str, Array]:
+    """FP32 is held to the source framework, INT8 to its own graph, unoptimised."""
+    if attempt.form == "float":
+        return observation.reference
+    return observation.expected[attempt.title]
+
+
+def _differences(
+    task: Task, attempt: Attempt, observed: Sequence[Observed], executor: Executor
+) -> tuple[dict[str, float], list[str]]:
+    """The worst difference of each output, and what is wrong with it."""
+    role, _ = supported_role(task)
+    limits = task.gates.max_output_difference.get(attempt.form, {})
+    gate = task.gates.fp32
+    worst: dict[str, float] = {}
+    problems: list[str] = []
+    for item in observed:
+        want = _expected(attempt, item.observation)
+        got = item.observation.outputs[attempt.title][executor]
+        difference = compare_outputs(got, want)
+        problems += [f"{executor}: {text}" for text in difference.problems]
+        for name, value in difference.max_abs.items():
+            worst[name] = max(worst.get(name, 0.0), value)
+        if attempt.form == "float" and not difference.problems:
+            for name, array in want.items():
+                expected = array.astype(np.float64)
+                distance = np.abs(got[name].astype(np.float64) - expected)
+                excess = distance - (gate.atol + gate.rtol * np.abs(expected))
+                if excess.max(initial=-1.0) > 0:
+                    problems.append(
+                        f"{executor}: output {name!r} leaves atol {gate.atol}, rtol {gate.rtol} "
+                        "of the source framework"
+                    )
+    for name, value in worst.items():
+        limit = limits.get(f"{role}.{name}")
+        if limit is None:
+            problems.append(f"the task has no max_output_difference.{attempt.form} for {name!r}")
+        elif value > limit:
+            problems.append(
+                f"{executor}: output {name!r} differs by {value:.3g}, the task allows {limit:.3g}"
+            )
+    return worst, list(dict.fromkeys(problems))
+
+
+def _float_flips(
+    task: Task, attempt: Attempt, observed: Sequence[Observed], executor: Executor
+) -> list[str]:
+    """Decisions of FP32 that flip although the outputs are clear of any rounding."""
+    flips = 0
+    for item in observed:
+        reference = item.observation.reference
+        got = item.observation.outputs[attempt.title][executor]
+        difference = max(compare_outputs(got, reference).max_abs.values())
+        if label_of(task, got) != label_of(task, reference) and stable_under(
+            task, reference, dict.fromkeys(reference, 2 * difference)
+        ):
+            flips += 1
+    return [f"{executor}: {flips} of {len(observed)} decisions flip"] if flips else []
+
+
+def stable_under(task: Task, outputs: Mapping[str, Array], tolerance: Mapping[str, float]) -> bool:
+    """Whether no change of the outputs within a tolerance can change the decision.
+
+    Softmax, sigmoid and the identity are monotonic, so the worst change for a label raises
+    its own score and lowers the others, or the reverse; those corners are tried.
+    """
+    _, decode = supported_role(task)
+    label = label_of(task, outputs)
+    scores = np.asarray(outputs[decode.output], np.float64)
+    step = tolerance[decode.output]
+    for index in range(scores.shape[-1]):
+        for sign in (1.0, -1.0):
+            moved = scores - sign * step
+            moved[..., index] = scores[..., index] + sign * step
+            if label_of(task, {**outputs, decode.output: moved}) != label:
+                return False
+    return label is not None
+
+
+def _parity(
+    task: Task, attempt: Attempt, observed: Sequence[Observed], executor: Executor
+) -> ParityRecord | None:
+    gate = task.gates.classification
+    labelled = [item for item in observed if item.truth is not None]
+    if gate is None or not labelled:
+        return None
+    result = judge_classification(
+        gate,
+        positive_label(task),
+        [item.truth or "" for item in labelled],
+        [label_of(task, item.observation.reference) for item in labelled],
+        [label_of(task, item.observation.outputs[attempt.title][executor]) for item in labelled],
+    )
+    return ParityRecord(
+        runtime=f"{executor.runtime} {executor.version}",
+        isa=executor.isa,
+        cases=result.cases,
+        flips=result.flips,
+        flip_rate_upper_bound=result.flip_rate_upper_bound,
+        flips_to_positive=result.flips_to_positive,
+        flips_to_negative=result.flips_to_negative,
+        metrics={"fp32": result.reference.as_dict(), "variant": result.variant.as_dict()},
+        verdict=result.verdict,
+        reasons=result.reasons,
+    )
+
+
+def _isa_ladder(task: Task, records: Sequence[ParityRecord]) -> list[tuple[str, str]]:
+    """Runtimes whose flips rise too much on a lower instruction set."""
+    limit = task.gates.isa_ladder.max_flip_rate_rise
+    native = {record.runtime: record for record in records if record.isa == "native"}
+    found = []
+    for record in records:
+        top = native.get(record.runtime)
+        if record.isa == "native" or top is None or not record.cases:
+            continue
+        rise = (record.flips - top.flips) / record.cases
+        if rise > limit:
+            runtime = record.runtime.split()[0]
+            found.append(
+                (
+                    runtime,
+                    f"{record.runtime} limited to {record.isa}: flips rise by {rise:.2%}, the "
+                    f"gate is {limit:.2%}",
+                )
+            )
+    return found
+
+
+def _tolerances(task: Task, attempt: Attempt, worst: Mapping[str, float]) -> dict[str, float]:
+    """1.5 times the worst difference, at least the float gate's atol, at most the task's cap."""
+    role, _ = supported_role(task)
+    limits = task.gates.max_output_difference.get(attempt.form, {})
+    return {
+        name: min(
+            max(TOLERANCE_FACTOR * value, task.gates.fp32.atol),
+            limits.get(f"{role}.{name}", task.gates.fp32.atol),
+        )
+        for name, value in worst.items()
+    }
