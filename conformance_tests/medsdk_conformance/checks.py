@@ -200,6 +200,32 @@ def _closes(runtime: Runtime) -> None:
         session.run({"x": _ones()})
 
 
+def _closes_while_it_runs(runtime: Runtime) -> None:
+    """A call that is under way ends well or is told that the session is closed."""
+    session = _open(runtime)
+    started = threading.Barrier(CALLING_THREADS + 1)
+    wrong: list[str] = []
+
+    def call() -> None:
+        started.wait()
+        try:
+            while True:
+                _equal(session.run({"x": _ones()})["y"], 2 * _ones() + 1)
+        except SessionClosedError:
+            return
+        except (AssertionError, MedsdkError) as error:
+            wrong.append(str(error)[:200])
+
+    threads = [threading.Thread(target=call) for _ in range(CALLING_THREADS)]
+    for thread in threads:
+        thread.start()
+    started.wait()
+    session.close()
+    for thread in threads:
+        thread.join()
+    _require(not wrong, f"{len(wrong)} of {CALLING_THREADS} threads: {wrong[:1]}")
+
+
 def _refuses_after_fork(runtime: Runtime) -> None:
     if not hasattr(os, "fork"):
         return
@@ -348,6 +374,19 @@ def _unknown_operator() -> bytes:
     )
 
 
+def _bfloat16_edges() -> bytes:
+    """An input that numpy has no type for."""
+    from onnx import TensorProto, helper
+
+    changed = model(
+        [helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT)],
+        [("x", "float32", (1, 4))],
+        [("y", "float32", (1, 4))],
+    )
+    changed.graph.input[0].type.tensor_type.elem_type = TensorProto.BFLOAT16
+    return bytes(changed.SerializeToString())
+
+
 def _fails_while_it_runs(runtime: Runtime) -> None:
     """Shapes that the graph's inputs allow and its operators do not."""
     onnx = serialized(
@@ -408,6 +447,7 @@ CHECKS: tuple[Check, ...] = (
     Check("threads", None, _many_threads((1,))),
     Check("threads-batches", "dynamic-batch", _many_threads((1, 3, 2))),
     Check("close", None, _closes),
+    Check("close-while-running", None, _closes_while_it_runs),
     Check("fork", None, _refuses_after_fork),
     Check("effective", "fp32", _says_what_it_uses),
     Check("effective-threads", None, _uses_the_threads),
@@ -419,6 +459,7 @@ CHECKS: tuple[Check, ...] = (
     Check("external-data", None, _refused_graph(_external_data)),
     Check("custom-domain", None, _refused_graph(_custom_domain)),
     Check("unknown-operator", None, _refused_graph(_unknown_operator)),
+    Check("bfloat16-edges", None, _refused_graph(_bfloat16_edges)),
     Check("truncated", None, _refused_graph(lambda: affine()[:-7])),
     Check("trailing-bytes", None, _refused_graph(lambda: affine() + b"\x00\x01trailing")),
     Check("garbage", None, _refused_graph(lambda: bytes(range(256)))),

@@ -178,13 +178,16 @@ def _report(result: ExportResult, out: Path, *, as_json: bool) -> None:
     print_text(manifest.notice)
     print_text(
         table(
-            ("network", "variant", "status", "size", "why"),
+            ("network", "variant", "status", "size"),
             (
-                (role, name, item.status, f"{item.size_bytes / 1e6:.2f} MB", item.reason)
+                (role, name, item.status, f"{item.size_bytes / 1e6:.2f} MB")
                 for role, variants in document.variants.items()
                 for name, item in variants.items()
             ),
         )
     )
+    for role, variants in document.variants.items():
+        for name, item in variants.items():
+            print_text(f"{role} {name} {item.status}: {item.reason}")
     print_text(f"{document.known_answers} known answers; verified here: {document.verification}")
     print_text(f"written: {out}\nnext: medsdk verify {out}")

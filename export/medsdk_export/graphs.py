@@ -121,6 +121,18 @@ def strip_annotations(model: onnx.ModelProto) -> None:
         item.ClearField("metadata_props")
 
 
+def drop_unused_domains(model: onnx.ModelProto) -> None:
+    """Take out the opset imports that no node uses; quantizers leave a handful behind.
+
+    Args:
+        model: Changed in place.
+    """
+    used = {node.domain for node in model.graph.node} | {"", "ai.onnx"}
+    kept = [item for item in model.opset_import if item.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
+
+
 def _drop_unused_initializers(graph: onnx.GraphProto) -> None:
     used = {name for node in graph.node for name in node.input}
     kept = [tensor for tensor in graph.initializer if tensor.name in used]

@@ -106,7 +106,10 @@ def judge(
     }
     failures = [text for texts in problems.values() for text in texts]
     status: Status
-    if attempt.form != "float" and not labelled:
+    if attempt.form != "float" and task.purpose == "benchmark" and targets:
+        status = "shipped"
+        reason = "for benchmarks: known answers hold, no clinical gate is claimed"
+    elif attempt.form != "float" and not labelled:
         status, reason = "unjudged", "no labelled cases: give --cases to judge and ship it"
     elif targets:
         status = "shipped"

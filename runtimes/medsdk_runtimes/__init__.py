@@ -7,7 +7,9 @@ runtime's, its value an object that satisfies `Runtime`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib.metadata import EntryPoint, entry_points
+from itertools import chain
 from typing import Final
 
 from medsdk_runtimes._opening import library_words
@@ -59,10 +61,7 @@ def known() -> tuple[Runtime, ...]:
 
     A third party's runtime that does not load is there too, and says why it is not available.
     """
-    own = {runtime.name for runtime in RUNTIMES}
-    entries = sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda entry: entry.name)
-    # medsdk's own names cannot be taken over.
-    return RUNTIMES + tuple(_load(entry) for entry in entries if entry.name not in own)
+    return (*RUNTIMES, *_third_parties())
 
 
 def available() -> tuple[Runtime, ...]:
@@ -76,7 +75,7 @@ def runtime(name: str) -> Runtime:
     Raises:
         RuntimeUnavailableError: There is no runtime of that name.
     """
-    for candidate in known():
+    for candidate in chain(RUNTIMES, _third_parties()):
         if candidate.name == name:
             return candidate
     raise RuntimeUnavailableError.unknown(name, tuple(item.name for item in available()))
@@ -95,6 +94,14 @@ def require(name: str) -> Runtime:
             name, here.extra, tuple(item.name for item in available()), here.reason
         )
     return found
+
+
+def _third_parties() -> Iterator[Runtime]:
+    """Runtimes of other packages; looks at all that is installed, but only when iterated."""
+    own = {item.name for item in RUNTIMES}
+    for entry in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda entry: entry.name):
+        if entry.name not in own:  # medsdk's own names cannot be taken over
+            yield _load(entry)
 
 
 class _Unloadable:

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
 
-import numpy as np
-
 from medsdk_runtimes.contract import (
     PRECISIONS,
     Availability,
@@ -29,6 +27,14 @@ from medsdk_runtimes.graph import GraphFacts, scan
 # Names of nodes look like paths too; losing them is the price of never showing a path.
 _PATH = re.compile(r"\S*[/\\]\S*")
 _LONGEST = 300
+
+# A list and not `numpy.dtype(name)`: other packages register bfloat16 and the like with numpy.
+_ELEMENT_TYPES = frozenset(
+    {
+        *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+        *("float16", "float32", "float64"),
+    }
+)
 
 
 def look(library: str, extra: str) -> Availability:
@@ -76,7 +82,8 @@ def admit(
     Raises:
         DeviceUnavailableError: The device is not here.
         SettingRefusedError: Threads below 1 or an unknown precision.
-        GraphRefusedError: As `graph.scan` says, or an element type that numpy lacks.
+        GraphRefusedError: As `graph.scan` says, or an input or output of
+            another element type than numpy's numbers and bool.
     """
     names = tuple(device.name for device in devices())
     if settings.device not in names:
@@ -100,15 +107,13 @@ def admit(
         )
     facts = scan(onnx)
     for spec in (*facts.inputs, *facts.outputs):
-        try:
-            np.dtype(spec.dtype)
-        except TypeError:
+        if spec.dtype not in _ELEMENT_TYPES:
             raise GraphRefusedError(
-                f"the tensor {spec.name!r} has an element type that numpy lacks",
+                f"the tensor {spec.name!r} has an element type that medsdk does not pass",
                 got=spec.dtype,
-                expected="a numeric type or bool",
+                expected=f"one of {', '.join(sorted(_ELEMENT_TYPES))}",
                 remedy="cast it inside the graph when exporting",
-            ) from None
+            )
     return facts
 
 

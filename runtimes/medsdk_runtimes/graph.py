@@ -12,6 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from medsdk_runtimes._onnx_tensors import (
+    FIXED_DATA,
+    RAW_DATA,
+    STRING_DATA,
+    TYPES,
+    VARINT_DATA,
+    holds,
+)
 from medsdk_runtimes._onnx_wire import WireReader, malformed, signed
 from medsdk_runtimes.contract import TensorSpec
 from medsdk_runtimes.errors import GraphRefusedError
@@ -96,41 +104,6 @@ INTEGER_LAYERS: Final = frozenset(
 )
 """The same in 8-bit integers; the second line is what ONNX Runtime makes of QDQ graphs."""
 
-# TensorProto.DataType: name and bits an element. numpy's name where numpy has the type.
-_TYPES: Final[Mapping[int, tuple[str, int]]] = {
-    1: ("float32", 32),
-    2: ("uint8", 8),
-    3: ("int8", 8),
-    4: ("uint16", 16),
-    5: ("int16", 16),
-    6: ("int32", 32),
-    7: ("int64", 64),
-    8: ("string", 0),
-    9: ("bool", 8),
-    10: ("float16", 16),
-    11: ("float64", 64),
-    12: ("uint32", 32),
-    13: ("uint64", 64),
-    14: ("complex64", 64),
-    15: ("complex128", 128),
-    16: ("bfloat16", 16),
-    17: ("float8e4m3fn", 8),
-    18: ("float8e4m3fnuz", 8),
-    19: ("float8e5m2", 8),
-    20: ("float8e5m2fnuz", 8),
-    21: ("uint4", 4),
-    22: ("int4", 4),
-    23: ("float4e2m1", 4),
-    24: ("float8e8m0", 8),
-    25: ("uint2", 2),
-    26: ("int2", 2),
-}
-
-# Fields of TensorProto that hold elements, other than raw_data (9): bytes an entry where fixed.
-_RAW_DATA: Final = 9
-_STRING_DATA: Final = 6
-_FIXED_DATA: Final = {4: 4, 10: 8}
-_VARINT_DATA: Final = frozenset({5, 7, 11})
 _SHOWN: Final = 80
 
 
@@ -358,15 +331,15 @@ class _Scan:
                 dims.extend([signed(a)] if b < 0 else reader.numbers("TensorProto", a, b))
             elif number == 2:
                 data_type = signed(a)
-            elif number == _RAW_DATA:
+            elif number == RAW_DATA:
                 entries[number] = b - a
-            elif number == _STRING_DATA:
+            elif number == STRING_DATA:
                 entries[number] = entries.get(number, 0) + 1
-            elif number in _FIXED_DATA:
-                if (b - a) % _FIXED_DATA[number]:
+            elif number in FIXED_DATA:
+                if (b - a) % FIXED_DATA[number]:
                     raise malformed("TensorProto", "a number that is cut short")
-                entries[number] = entries.get(number, 0) + (b - a) // _FIXED_DATA[number]
-            elif number in _VARINT_DATA:
+                entries[number] = entries.get(number, 0) + (b - a) // FIXED_DATA[number]
+            elif number in VARINT_DATA:
                 count = 1 if b < 0 else reader.count("TensorProto", a, b)
                 entries[number] = entries.get(number, 0) + count
             elif number == 13 or (number == 14 and a != 0):
@@ -382,12 +355,12 @@ class _Scan:
             elif number in {8, 12}:
                 text = reader.text("TensorProto", a, b)
                 name = text if number == 8 else name
-        if data_type not in _TYPES:
+        if data_type not in TYPES:
             raise malformed("TensorProto", f"the element type {data_type}")
-        type_name, bits = _TYPES[data_type]
+        type_name, bits = TYPES[data_type]
         elements = self.elements(dims, bits)
         held = {number: count for number, count in entries.items() if count}
-        if len(held) > 1 or not _holds(held, data_type, elements, bits):
+        if len(held) > 1 or not holds(held, data_type, elements, bits):
             raise malformed(
                 "TensorProto", f"the shape {dims} of {type_name} and other data than that needs"
             )
@@ -456,7 +429,7 @@ class _Scan:
         shape: list[int | None] | None = None
         for number, a, b in reader.fields("TypeProto.Tensor", start, end, 4):
             if number == 1:
-                dtype, _ = _TYPES.get(signed(a), ("", 0))
+                dtype, _ = TYPES.get(signed(a), ("", 0))
                 continue
             shape = []
             for _, c, d in reader.fields("TensorShapeProto", a, b, 5):
@@ -496,22 +469,6 @@ class _Graph:
         self.inputs: list[TensorSpec] = []
         self.outputs: list[TensorSpec] = []
         self.initializers: dict[str, int] = {}
-
-
-def _holds(entries: Mapping[int, int], data_type: int, elements: int, bits: int) -> bool:
-    """Whether the data that a tensor holds are those of its shape."""
-    if not entries:
-        return elements == 0
-    ((field, count),) = entries.items()
-    if field == _RAW_DATA:
-        return bits > 0 and count == -(-elements * bits // 8)
-    if field == _STRING_DATA:
-        return bits == 0 and count == elements
-    if field == 5 and bits < 8:  # int32_data: a byte's worth of elements an entry
-        return count == -(-elements * bits // 8)
-    if data_type in {14, 15}:  # complex: two numbers an element
-        return count == 2 * elements
-    return count == elements
 
 
 def _unwanted(got: str, expected: str, remedy: str = "") -> GraphRefusedError:

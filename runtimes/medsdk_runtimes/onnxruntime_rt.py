@@ -162,7 +162,9 @@ def _load(
     """A session and, where wanted and possible, the facts of the graph it executes."""
     if wants_to_read:
         try:
-            with tempfile.TemporaryDirectory(prefix="medsdk-") as folder:
+            with tempfile.TemporaryDirectory(
+                prefix="medsdk-", ignore_cleanup_errors=True
+            ) as folder:
                 return _load_and_read(ort, onnx, settings, Path(folder) / "executed.onnx")
         except OSError:
             pass  # no place to write: `_read` says so in the evidence
@@ -230,7 +232,7 @@ def _read(
     if executed is None:
         declared, why = _declared(facts)
         if wanted_to_read:
-            why += "; the executed graph could not be read: no temporary file"
+            why += "; the executed graph could not be written and read back"
         elif facts.has_quantization:
             why += "; optimisation is off, so nothing is fused"
         else:

@@ -11,9 +11,10 @@ from onnx import helper
 
 from medsdk_conformance import CASES
 from medsdk_conformance.graphs import affine, node, product, serialized
-from medsdk_runtimes import Settings, runtime
+from medsdk_runtimes import Settings, onnxruntime_rt, runtime
 from medsdk_runtimes.errors import (
     DeviceUnavailableError,
+    GraphRefusedError,
     InferenceFailedError,
     PrecisionMismatchError,
     SettingRefusedError,
@@ -122,7 +123,17 @@ def test_without_a_place_to_write_the_graph_is_believed_and_says_so(monkeypatch)
     assert effective.precision == "int8"
     assert effective.operators == {}
     assert "declared by the graph" in effective.evidence
-    assert "could not be read" in effective.evidence
+    assert "could not be written and read back" in effective.evidence
+
+
+def test_an_executed_graph_that_cannot_be_read_is_said_to_be_so(monkeypatch):
+    def refuse(*_):
+        raise GraphRefusedError("an operator domain of a later version")
+
+    monkeypatch.setattr(onnxruntime_rt, "scan", refuse)
+    effective = RUNTIME.open(QUANTIZED, Settings(precision="int8")).effective
+    assert effective.operators == {}
+    assert "could not be written and read back" in effective.evidence
 
 
 def test_optimisation_off_is_declared_by_the_graph():

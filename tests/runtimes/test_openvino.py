@@ -160,6 +160,23 @@ def test_float64_is_refused():
         RUNTIME.open(onnx, Settings())
 
 
+def test_weights_alone_in_8_bits_are_not_called_float32():
+    """OpenVINO may quantize the activations of such a layer too, and no reading shows whether."""
+    onnx = serialized(
+        [
+            node("DequantizeLinear", ["w", "s", "z"], "wd", axis=1),
+            node("MatMul", ["x", "wd"], "y"),
+        ],
+        [("x", "float32", ("n", 64))],
+        [("y", "float32", ("n", 32))],
+        w=np.ones((64, 32), np.int8),
+        s=np.full(32, 0.5, np.float32),
+        z=np.zeros(32, np.int8),
+    )
+    with pytest.raises(PrecisionMismatchError):
+        RUNTIME.open(onnx, Settings(precision="fp32"))
+
+
 def test_a_request_that_failed_is_not_used_again():
     session = _opened(affine())
     session.run({"x": np.ones((1, 4), np.float32)})

@@ -13,7 +13,7 @@ import onnx
 from onnxruntime.quantization import QuantType
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
-from medsdk_export.graphs import constant_names, producers
+from medsdk_export.graphs import constant_names, drop_unused_domains, producers
 from medsdk_export.quantize.calibration import CalibrationRecord
 
 LAYERS = ("Conv", "Gemm", "MatMul")
@@ -52,6 +52,7 @@ def quantize_form_a(
     )
     quantizer.quantize_model()
     result: onnx.ModelProto = quantizer.model.model
+    drop_unused_domains(result)
     return result
 
 
