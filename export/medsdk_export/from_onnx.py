@@ -12,18 +12,13 @@ import medsdk_runtimes
 from medsdk.canonical import sha256_of
 from medsdk.tasks import Network
 from medsdk_export.errors import GraphMismatchError, SourceUnreadableError
-from medsdk_export.graphs import (
-    READ_OPSETS,
-    default_opset,
-    fold_batch_norms,
-    strip_annotations,
-)
+from medsdk_export.graphs import READ_OPSETS, default_opset, prepare
 from medsdk_export.sources import Reference, SourceNetwork
 from medsdk_runtimes.contract import Session, Settings, TensorSpec
 from medsdk_runtimes.errors import MedsdkError
-from medsdk_runtimes.graph import scan
+from medsdk_runtimes.graph import INTEGER_LAYERS, scan
 
-_QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "ConvInteger")
+_QUANTIZED = INTEGER_LAYERS | {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}
 
 
 def read_onnx(path: Path, network: Network) -> SourceNetwork:
@@ -44,7 +39,7 @@ def read_onnx(path: Path, network: Network) -> SourceNetwork:
     """
     data = path.read_bytes()
     try:
-        scan(data)
+        facts = scan(data)
         model = onnx.load_model_from_string(data)
         onnx.checker.check_model(model)
     except MedsdkError as error:
@@ -68,7 +63,7 @@ def read_onnx(path: Path, network: Network) -> SourceNetwork:
             expected=f"{READ_OPSETS.start} to {READ_OPSETS.stop - 1}",
             remedy="export it again with that opset, or use onnx.version_converter",
         )
-    quantized = sorted({node.op_type for node in model.graph.node} & set(_QUANTIZED))
+    quantized = sorted({operator for _, operator in facts.operators} & _QUANTIZED)
     if quantized:
         raise GraphMismatchError(
             "the graph is quantized already",
@@ -78,8 +73,7 @@ def read_onnx(path: Path, network: Network) -> SourceNetwork:
     settings = Settings(threads=1, optimise=False)
     session = medsdk_runtimes.runtime("onnxruntime").open(data, settings)
     fixed = _check_tensors(session, network)
-    strip_annotations(model)
-    fold_batch_norms(model)
+    prepare(model)
     return SourceNetwork(
         model=model,
         reference=_reference(session, network.input.name),
@@ -97,7 +91,7 @@ def read_onnx(path: Path, network: Network) -> SourceNetwork:
 def _reference(session: Session, input_name: str) -> Reference:
     def run(tensor: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         outputs = session.run({input_name: np.ascontiguousarray(tensor)})
-        return {name: value.astype(np.float32, copy=False) for name, value in outputs.items()}
+        return {name: np.asarray(value, np.float32) for name, value in outputs.items()}
 
     return run
 
@@ -131,6 +125,22 @@ def _check_tensors(session: Session, network: Network) -> int | None:
             expected=", ".join(sorted(names)),
             remedy="name the outputs in the task file as the graph does",
         )
+    for output in network.outputs:
+        made = next(item for item in session.outputs if item.name == output.name)
+        if (
+            made.dtype != "float32"
+            or len(made.shape) != 1 + len(output.axes)
+            or any(
+                isinstance(want, int) and have not in (None, want)
+                for have, want in zip(made.shape[1:], output.axes, strict=True)
+            )
+        ):
+            raise GraphMismatchError(
+                f"the graph's output {output.name!r} has another shape or dtype than the task says",
+                got=_describe((made,)),
+                expected=f"float32 N x {' x '.join(map(str, output.axes))}",
+                remedy="correct outputs.axes in the task file, or export the graph again",
+            )
     declared = network.input.batch
     batch = spec.shape[0]
     if (batch is None) != (declared == "dynamic") or (batch is not None and batch != declared):
@@ -139,6 +149,13 @@ def _check_tensors(session: Session, network: Network) -> int | None:
             got="dynamic" if batch is None else str(batch),
             expected=f"networks.*.input.batch = {declared!r}",
             remedy="set batch in the task file, or export the graph with a dynamic batch axis",
+        )
+    if batch not in (None, 1):
+        raise GraphMismatchError(
+            "this release runs one image at a time",
+            got=f"a fixed batch of {batch}",
+            expected="a dynamic batch, or a fixed one of 1",
+            remedy="export the graph with a dynamic batch axis",
         )
     return batch
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import pickle
 import re
+import struct
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -24,7 +26,7 @@ from medsdk_export.errors import (
     SourceUnreadableError,
     WeightsMismatchError,
 )
-from medsdk_export.graphs import OPSET, default_opset, fold_batch_norms, strip_annotations
+from medsdk_export.graphs import OPSET, default_opset, prepare
 from medsdk_export.sources import Reference, SourceNetwork
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
@@ -32,6 +34,12 @@ _WRAPPERS = ("state_dict", "model_state_dict", "model")
 
 _OPTIONAL = "num_batches_tracked"
 """A BatchNorm counter that inference does not use."""
+
+_PICKLE = b"\x80"
+"""How pickles of protocol 2 and later start."""
+
+_LEGACY = pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2)
+"""How torch.save's format before the zip archive starts: a pickle as well."""
 
 
 def read_torch(path: Path, network: Network) -> SourceNetwork:
@@ -58,8 +66,14 @@ def read_torch(path: Path, network: Network) -> SourceNetwork:
             expected=f"one of {', '.join(NAMES)}",
             remedy="give the network as .onnx",
         )
+    if len(network.outputs) != 1:
+        raise GraphMismatchError(
+            f"{name} has one output",
+            got=f"{len(network.outputs)} outputs in the task",
+            expected="one",
+        )
     data = path.read_bytes()
-    state = load_state(path)
+    state = load_state(data, path.suffix.lower())
     parameters = fit_parameters(name, network.architecture.parameters, state)
     module = build(name, parameters)
     module.load_state_dict(state, strict=False)
@@ -77,11 +91,12 @@ def read_torch(path: Path, network: Network) -> SourceNetwork:
     )
 
 
-def load_state(path: Path) -> dict[str, torch.Tensor]:
+def load_state(data: bytes, suffix: str) -> dict[str, torch.Tensor]:
     """Tensors by name; nothing else is ever unpickled.
 
     Args:
-        path: `.pt`, `.pth` or `.safetensors`.
+        data: The whole file.
+        suffix: `.pt`, `.pth` or `.safetensors`.
 
     Returns:
         The state dictionary, a `module.` prefix of data-parallel training taken off.
@@ -91,18 +106,18 @@ def load_state(path: Path) -> dict[str, torch.Tensor]:
         PickleRefusedError: It wants to run code.
     """
     content: object
-    if path.suffix.lower() == ".safetensors":
+    if suffix == ".safetensors":
         from safetensors import SafetensorError
         from safetensors.torch import load
 
         try:
-            content = load(path.read_bytes())
+            content = load(data)
         except (SafetensorError, ValueError, KeyError) as error:
             raise SourceUnreadableError(
                 "the file is no safetensors file", got=_first_line(error), expected="safetensors"
             ) from error
     else:
-        content = _load_pickle(path)
+        content = _load_pickle(data)
     for wrapper in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
@@ -138,12 +153,18 @@ def fit_parameters(
 
     Raises:
         WeightsMismatchError: None fits; the differences from the closest are named.
+        GraphMismatchError: The task gives parameters that the architecture has not.
     """
     have = {key: tuple(value.shape) for key, value in state.items() if not key.endswith(_OPTIONAL)}
     best: tuple[int, str, dict[str, tuple[int, ...]]] | None = None
     for parameters in parameter_grid(name, given):
-        with torch.device("meta"):
-            module = build(name, parameters)
+        try:
+            with torch.device("meta"):
+                module = build(name, parameters)
+        except ValueError as error:
+            raise GraphMismatchError(
+                "the task's architecture cannot be built", got=str(error)
+            ) from error
         want = {
             key: tuple(value.shape)
             for key, value in module.state_dict().items()
@@ -209,8 +230,7 @@ def export_module(module: torch.nn.Module, network: Network) -> onnx.ModelProto:
             got=str(default_opset(model)),
             expected=str(OPSET),
         )
-    strip_annotations(model)
-    fold_batch_norms(model)
+    prepare(model)
     return model
 
 
@@ -231,28 +251,42 @@ def _input_shape(network: Network) -> tuple[int, int, int]:
     return (network.pixels.channels.count, resize.height, resize.width)
 
 
-def _load_pickle(path: Path) -> object:
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-        if any(name.endswith("constants.pkl") for name in names):
-            raise PickleRefusedError.wants("a TorchScript archive, which carries code")
+def _load_pickle(data: bytes) -> object:
+    if _is_torchscript(data):
+        raise PickleRefusedError.wants("a TorchScript archive, which carries code")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    # A damaged pickle can make the loader fail in any way; none of them runs code.
+    except Exception as error:
         text = str(error)
-        wanted = re.search(r"GLOBAL ([\w.]+)|Unsupported (?:class|operand|global)[^\n]*", text)
+        wanted = re.search(r"GLOBAL ([\w.]+)|Unsupported class ([\w.]+)", text)
         if "Weights only load failed" in text and wanted is not None:
-            raise PickleRefusedError.wants(f"it asks for {wanted[1] or wanted[0]}") from error
-        raise SourceUnreadableError(
-            "the checkpoint cannot be read", got=_first_line(error), expected="a torch.save() file"
-        ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError, AttributeError) as error:
-        raise SourceUnreadableError(
-            "the checkpoint cannot be read", got=_first_line(error), expected="a torch.save() file"
-        ) from error
+            raise PickleRefusedError.wants(f"it asks for {wanted[1] or wanted[2]}") from error
+        if data.startswith(_PICKLE) and not data.startswith(_LEGACY):
+            raise PickleRefusedError.wants("a plain pickle, not what torch.save writes") from error
+        raise _damaged(error) from error
+
+
+def _is_torchscript(data: bytes) -> bool:
+    file = io.BytesIO(data)
+    try:
+        if not zipfile.is_zipfile(file):
+            return False
+        with zipfile.ZipFile(file) as archive:
+            return any(name.endswith("constants.pkl") for name in archive.namelist())
+    except (zipfile.BadZipFile, ValueError, OSError, struct.error) as error:
+        raise _damaged(error) from error
+
+
+def _damaged(error: Exception) -> SourceUnreadableError:
+    # Not torch's own text: it advises to load the file without weights_only.
+    return SourceUnreadableError(
+        "the checkpoint cannot be read",
+        got=f"a damaged file, or no checkpoint ({type(error).__name__})",
+        expected="a file that torch.save() wrote",
+    )
 
 
 def _first_line(error: BaseException) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from onnx import TensorProto, numpy_helper
 
 OPSET = 20
 """Opset of the graphs that we make."""
@@ -33,6 +34,44 @@ def default_opset(model: onnx.ModelProto) -> int:
     return next((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), 0)
 
 
+def prepare(model: onnx.ModelProto) -> None:
+    """Make a graph ready to be quantized: annotations off, constants hoisted, BatchNorm folded.
+
+    Args:
+        model: Changed in place.
+    """
+    strip_annotations(model)
+    hoist_constants(model)
+    fold_batch_norms(model)
+
+
+def hoist_constants(model: onnx.ModelProto) -> None:
+    """Make every constant an initializer that nobody can override.
+
+    ONNX Runtime's quantizer takes the output of a Constant node for an activation, and gives
+    a weight that comes from one a single range of eight unsigned bits.
+
+    Args:
+        model: Changed in place: `Constant` nodes become initializers, and initializers are no
+            longer listed as inputs, as old exporters list them.
+    """
+    graph = model.graph
+    outputs = {item.name for item in graph.output}
+    for node in [node for node in graph.node if node.op_type == "Constant"]:
+        value = next((item.t for item in node.attribute if item.name == "value"), None)
+        if value is None or node.output[0] in outputs:
+            continue
+        tensor = graph.initializer.add()
+        tensor.CopyFrom(value)
+        tensor.name = node.output[0]
+        graph.node.remove(node)
+    constants = {tensor.name for tensor in graph.initializer}
+    for item in [item for item in graph.input if item.name in constants]:
+        graph.input.remove(item)
+    # Before version 4 every initializer had to be an input.
+    model.ir_version = max(model.ir_version, 4)
+
+
 def fold_batch_norms(model: onnx.ModelProto) -> int:
     """Fold every BatchNormalization that alone follows a Conv with constant weights into it.
 
@@ -47,12 +86,7 @@ def fold_batch_norms(model: onnx.ModelProto) -> int:
     graph = model.graph
     values = {tensor.name: tensor for tensor in graph.initializer}
     made_by = producers(graph)
-    users: dict[str, int] = {}
-    for node in graph.node:
-        for name in node.input:
-            users[name] = users.get(name, 0) + 1
-    for output in graph.output:
-        users[output.name] = users.get(output.name, 0) + 1
+    users = Counter(_names_used(graph))
     folded = []
     for norm in graph.node:
         if norm.op_type != "BatchNormalization":
@@ -62,7 +96,11 @@ def fold_batch_norms(model: onnx.ModelProto) -> int:
             conv is None
             or conv.op_type != "Conv"
             or users[conv.output[0]] != 1
-            or any(name not in values for name in (*conv.input[1:], *norm.input[1:5]))
+            or any(
+                name not in values or values[name].data_type != TensorProto.FLOAT
+                for name in (*conv.input[1:], *norm.input[1:5])
+            )
+            or any(item.name == "training_mode" and item.i for item in norm.attribute)
         ):
             continue
         scale, shift, mean, variance = (
@@ -97,7 +135,7 @@ def fold_batch_norms(model: onnx.ModelProto) -> int:
 def strip_annotations(model: onnx.ModelProto) -> None:
     """Remove what tools leave behind: stack traces with paths, doc strings, producer notes.
 
-    Names every node that has no name, so that a node can be spoken of.
+    Names every node that has no name or another's, so that a node can be spoken of.
 
     Args:
         model: Changed in place.
@@ -109,13 +147,13 @@ def strip_annotations(model: onnx.ModelProto) -> None:
     graph.ClearField("metadata_props")
     graph.ClearField("value_info")
     graph.name = "network"
-    taken = {node.name for node in graph.node}
+    taken: set[str] = set()
     for number, node in enumerate(graph.node):
         node.doc_string = ""
         node.ClearField("metadata_props")
-        if not node.name:
-            name = f"{node.op_type}_{number}"
-            node.name = name if name not in taken else f"{name}_unnamed"
+        name = node.name or f"{node.op_type}_{number}"
+        node.name = name if name not in taken else f"{name}_of_{node.output[0]}"
+        taken.add(node.name)
     for item in (*graph.input, *graph.output, *graph.initializer):
         item.doc_string = ""
         item.ClearField("metadata_props")
@@ -133,8 +171,18 @@ def drop_unused_domains(model: onnx.ModelProto) -> None:
     model.opset_import.extend(kept)
 
 
+def _names_used(graph: onnx.GraphProto) -> Iterator[str]:
+    """Every use of a tensor, once each: by nodes, by subgraphs' nodes, as an output."""
+    for node in graph.node:
+        yield from node.input
+        for attribute in node.attribute:
+            for subgraph in (attribute.g, *attribute.graphs):
+                yield from _names_used(subgraph)
+    yield from (output.name for output in graph.output)
+
+
 def _drop_unused_initializers(graph: onnx.GraphProto) -> None:
-    used = {name for node in graph.node for name in node.input}
+    used = set(_names_used(graph))
     kept = [tensor for tensor in graph.initializer if tensor.name in used]
     del graph.initializer[:]
     graph.initializer.extend(kept)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from medsdk.engine import check_modality
 from medsdk.pixels import DicomImage, Frame, open_dicom
 from medsdk.tasks import Task
 from medsdk_export.errors import IdentityRefusedError, InputsRefusedError
@@ -165,8 +164,7 @@ def open_checked(data: bytes, task: Task, name: str) -> DicomImage:
         InputsRefusedError: It cannot be read, or is of another modality.
     """
     try:
-        image = open_dicom(data)
-        check_modality(image, task.input.modalities)
+        image = open_dicom(data, modalities=task.input.modalities)
     except MedsdkError as error:
         raise InputsRefusedError(
             f"{name} cannot be used: {error.what}",

@@ -42,11 +42,11 @@ def reference_tensor(
     if contract.working != "uint8":
         raise _unsupported(f"working = {contract.working!r}")
     shown = _display_values(contract, dataset, frame)
+    image = np.rint(np.clip(shown, 0.0, 255.0)).astype(np.uint8)
     if dataset.PhotometricInterpretation == "MONOCHROME1":
         if contract.monochrome1 == "refuse":
             raise _unsupported("MONOCHROME1 where the contract refuses it")
-        shown = 255.0 - shown
-    image = np.rint(np.clip(shown, 0.0, 255.0)).astype(np.uint8)
+        image = 255 - image
     if contract.crop.kind == "centre-square":
         side = min(image.shape)
         top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2

@@ -18,7 +18,7 @@ from medsdk.canonical import uid_hash
 from medsdk.decide.rules import decide
 from medsdk.parity.known_answers import check_on_load
 from medsdk.pipeline import Pipeline
-from medsdk.pixels import Box, DicomImage, Frame, as_frame, open_dicom
+from medsdk.pixels import Box, DicomImage, Frame, as_frame, check_modality, open_dicom
 from medsdk.pixels.errors import PixelInputRefusedError
 from medsdk.plan.candidate import Plan, default_candidate
 from medsdk.results.finding import Finding, Provenance
@@ -84,7 +84,7 @@ class Engine:
                 expected="one frame",
                 remedy="give frame_number=1..n, or use predict_each()",
             )
-        return self._frame_of(image, frame_number or 1, roi)
+        return self._frame_of(image, 1 if frame_number is None else frame_number, roi)
 
     def predict_each(
         self,
@@ -125,9 +125,11 @@ class Engine:
         self.close()
 
     def _open(self, source: str | os.PathLike[str] | bytes | Dataset | DicomImage) -> DicomImage:
-        image = source if isinstance(source, DicomImage) else open_dicom(source)
-        check_modality(image, self._task.input.modalities)
-        return image
+        allowed = self._task.input.modalities
+        if isinstance(source, DicomImage):
+            check_modality(source.modality, allowed)
+            return source
+        return open_dicom(source, modalities=allowed)
 
     def _frame_of(self, image: DicomImage, number: int, roi: Box | None) -> Finding:
         if not 1 <= number <= image.number_of_frames:
@@ -216,60 +218,6 @@ def load(
     except BaseException:
         pipeline.close()
         raise
-
-
-def check_modality(image: DicomImage, allowed: tuple[str, ...]) -> None:
-    """Refuse an object of another modality than the task takes.
-
-    Raises:
-        PixelInputRefusedError: It is of another modality.
-    """
-    if image.modality not in allowed:
-        # Only a defined term is repeated; anything else in that attribute stays private.
-        known = image.modality if image.modality in _DEFINED_MODALITIES else "another value"
-        raise PixelInputRefusedError(
-            "the object's modality is not one that the task takes",
-            got=f"Modality {known or '(empty)'}",
-            expected=f"Modality {' or '.join(allowed)}",
-            remedy="give this task images of that modality",
-        )
-
-
-_DEFINED_MODALITIES = frozenset(
-    {
-        "CR",
-        "CT",
-        "DX",
-        "ECG",
-        "ES",
-        "IO",
-        "IVUS",
-        "KO",
-        "MG",
-        "MR",
-        "NM",
-        "OP",
-        "OPT",
-        "OT",
-        "PR",
-        "PT",
-        "PX",
-        "RF",
-        "RG",
-        "RTDOSE",
-        "RTIMAGE",
-        "RTPLAN",
-        "RTSTRUCT",
-        "SC",
-        "SEG",
-        "SM",
-        "SR",
-        "US",
-        "XA",
-        "XC",
-    }
-)
-"""Defined terms of Modality (0008,0060), PS3.3 C.7.3.1.1.1, that a message may repeat."""
 
 
 def _no_such_frame(number: int | None, count: int) -> PixelInputRefusedError:

@@ -51,6 +51,8 @@ def quantize_form_a(
         extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},
     )
     quantizer.quantize_model()
+    # The quantizer appends what it inserts; ONNX wants every node behind those it reads.
+    quantizer.model.topological_sort()
     result: onnx.ModelProto = quantizer.model.model
     drop_unused_domains(result)
     return result

@@ -167,7 +167,7 @@ def _print(document: BenchDocument) -> None:
     identity, latency = document.bundle, document.latency
     print_text(f"{identity.name} {identity.version}  sha256 {identity.sha256}")
     print_text(document.notice)
-    print_text(f"machine {document.machine.get('cpu', '')}  sha256 {document.machine_sha256[:16]}")
+    print_text(f"machine {document.machine['cpu_model']}  sha256 {document.machine_sha256[:16]}")
     print_text(f"plan {document.plan.source}: {document.plan.reason}\n")
     print_text(candidates_table((document.parity,)))
     p99 = (

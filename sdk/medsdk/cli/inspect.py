@@ -50,12 +50,14 @@ def register(app: typer.Typer) -> None:
                 variant.status,
                 f"{variant.size_bytes / 1e6:.2f} MB",
                 ", ".join(variant.targets) or "-",
-                variant.reason,
             )
             for role, network in manifest.networks.items()
             for name, variant in network.variants.items()
         ]
-        print_text(table(("network", "variant", "status", "size", "targets", "why"), rows))
+        print_text(table(("network", "variant", "status", "size", "targets"), rows))
+        for role, network in manifest.networks.items():
+            for name, variant in network.variants.items():
+                print_text(f"{role} {name} {variant.status}: {variant.reason}")
         parity = [
             (
                 name,

@@ -117,7 +117,6 @@ def run_inputs(
         OutputNotWritableError: `out` cannot be written.
     """
     from medsdk.atomic import write_file
-    from medsdk.engine import check_modality
     from medsdk.pixels import open_dicom
     from medsdk.results.describing import (
         describe_bundle,
@@ -135,8 +134,7 @@ def run_inputs(
     for index, path in enumerate(files, 1):
         progress("running", index - 1, len(files))
         try:
-            image = open_dicom(path)
-            check_modality(image, manifest.task.input.modalities)
+            image = open_dicom(path, modalities=manifest.task.input.modalities)
             for number in range(1, image.number_of_frames + 1):
                 finding = engine.predict(image, frame_number=number, roi=roi)
                 findings.append(describe_finding(finding, index))

@@ -3,6 +3,7 @@
 pydicom and Pillow are imported when a DICOM object is opened or an image resized, not before.
 """
 
+from medsdk.pixels._modality import check_modality
 from medsdk.pixels.affine import Affine, Box
 from medsdk.pixels.contract import Prepared, Preprocessor, as_frame
 from medsdk.pixels.dicom import DicomImage, DicomLimits, open_dicom
@@ -20,5 +21,6 @@ __all__ = [
     "Prepared",
     "Preprocessor",
     "as_frame",
+    "check_modality",
     "open_dicom",
 ]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from medsdk.pixels._dicom_header import FrameHeader, PixelHeader, frame_headers, text
 from medsdk.pixels._dicom_pixels import (
+    DEFLATED,
     EXPLICIT_BIG,
     UNCOMPRESSED,
     check_pixel_bytes,
@@ -22,6 +23,7 @@ from medsdk.pixels._dicom_pixels import (
     native_frame,
     syntax_name,
 )
+from medsdk.pixels._modality import check_modality
 from medsdk.pixels._quiet import reading
 from medsdk.pixels.errors import PixelInputRefusedError, PixelInputUnreadableError
 from medsdk.pixels.frame import Color, Frame
@@ -126,13 +128,18 @@ class DicomImage:
 
 
 def open_dicom(
-    source: str | os.PathLike[str] | bytes | Dataset, *, limits: DicomLimits = DEFAULT_LIMITS
+    source: str | os.PathLike[str] | bytes | Dataset,
+    *,
+    modalities: tuple[str, ...] = (),
+    limits: DicomLimits = DEFAULT_LIMITS,
 ) -> DicomImage:
     """Open a DICOM image.
 
     Args:
         source: A file by path, its bytes, or a pydicom Dataset with its file meta information.
             A Dataset is read, not changed.
+        modalities: Modalities that are taken, checked before anything about the pixels; empty
+            for any.
         limits: How large it may be.
 
     Returns:
@@ -141,8 +148,8 @@ def open_dicom(
     Raises:
         PixelInputUnreadableError: No DICOM, truncated, without pixels, with zero frames, with
             sizes that do not fit, or beyond the limits.
-        PixelInputRefusedError: A transfer syntax, colour or depth that this release does not
-            read, or a source of another type.
+        PixelInputRefusedError: Another modality, a transfer syntax, colour or depth that this
+            release does not read, or a source of another type.
     """
     if isinstance(source, bytes):
         dataset = _parse(source, limits)
@@ -150,6 +157,8 @@ def open_dicom(
         dataset = _parse(_file_bytes(source, limits), limits)
     else:
         dataset = _as_dataset(source)
+    if modalities:
+        check_modality(text(dataset, "Modality"), modalities)
     return _image(dataset, limits)
 
 
@@ -199,7 +208,8 @@ def _parse(data: bytes, limits: DicomLimits) -> Dataset:
             raise PixelInputUnreadableError.malformed("the file meta information")
         syntax = str(meta.get("TransferSyntaxUID") or "")
     _check_has_syntax(syntax)
-    check_syntax(syntax)
+    if syntax == DEFLATED:
+        check_syntax(syntax)
     with reading("the object"):
         return pydicom.dcmread(BytesIO(data))
 

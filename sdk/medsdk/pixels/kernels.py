@@ -4,7 +4,9 @@
 (`Image.resize(size, Image.Resampling.BILINEAR)`) and differ in the order of their two passes
 alone. Each pass rounds to 8 bits, so the order shows:
 
-- `hv`: horizontal first, always. Pillow up to 12.
+- `hv`: horizontal first, always. Pillow up to 12.1. Pillow 12.2 and 12.3 do the same but for
+  images more than 100 times as high as wide whose height shrinks (12.3.0, `src/PIL/Image.py`,
+  `Image.resize`), which no scanner makes.
 - `auto13`: Pillow 13 runs the vertical pass first where the height loses more than twice as
   many pixels as the width, and loses any: `H - h > 0 and H - h > 2 (W - w)`, in pixels, not in
   ratios (Pillow 13.0.0, `src/libImaging/Resample.c`, `ImagingResampleInner`).
@@ -30,7 +32,15 @@ from medsdk.pixels.errors import KernelUnavailableError, PixelInputRefusedError
 KERNELS: Final = ("pil.bilinear.hv", "pil.bilinear.auto13")
 """The kernels of `medsdk.tasks.pixel_contract.Kernel` that this release executes."""
 
-PROVED_PILLOW_VERSIONS: Final = ("12.3.0", "13.0.0")
+PROVED_PILLOW_VERSIONS: Final = (
+    "11.0.0",
+    "11.3.0",
+    "12.0.0",
+    "12.1.1",
+    "12.2.0",
+    "12.3.0",
+    "13.0.0",
+)
 """Versions of Pillow whose passes were compared with the reference and did not differ."""
 
 PROVED_MACHINES: Final = ("x86_64", "AMD64")

@@ -45,6 +45,13 @@ def test_a_chain_is_its_steps_one_after_the_other(chain, x, y):
     assert math.isclose(got[1], point[1], abs_tol=1e-9 * scale)
 
 
+def test_sheared_affines_chain_in_order():
+    first = Affine((2.0, 0.5, 3.0, -0.25, 1.5, -7.0))
+    second = Affine((0.5, -3.0, 1.0, 4.0, 0.25, 11.0))
+    assert first.then(second).apply(5.0, 9.0) == second.apply(*first.apply(5.0, 9.0))
+    assert first.then(second) != second.then(first)
+
+
 def test_a_sheared_affine_inverts():
     affine = Affine((2.0, 0.5, 3.0, -0.25, 1.5, -7.0))
     assert affine.inverse().apply(*affine.apply(11.0, 13.0)) == pytest.approx((11.0, 13.0))

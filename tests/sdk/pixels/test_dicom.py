@@ -203,6 +203,16 @@ def test_a_table(make_dataset, as_file, syntax, bits, representation, dtype, fir
     assert np.array_equal(lut.apply(array), want)
 
 
+def test_a_negative_first_value_that_was_written_as_unsigned(make_dataset, as_file):
+    item = Dataset()
+    item.add_new("LUTDescriptor", "US", [4, 65534, 16])  # -2
+    item.add_new("LUTData", "US", [10, 20, 30, 40])
+    array = np.arange(-4, 4, dtype=np.int16).reshape(2, 4)
+    lut = open_dicom(as_file(make_dataset(array, ModalityLUTSequence=Sequence([item]))))
+    got = lut.frame(1).modality_lut.apply(array)
+    assert got.tolist() == [[10, 10, 10, 20], [30, 40, 40, 40]]
+
+
 def test_a_table_of_bytes(make_dataset, as_file):
     entries = RNG.integers(0, 256, 33).astype(np.uint8)
     item = Dataset()

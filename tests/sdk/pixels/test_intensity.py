@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from medsdk.pixels._intensity import NoContrastError, apply_window, working_values
+from medsdk.pixels._intensity import (
+    NoContrastError,
+    _percentile_stretch,
+    apply_window,
+    working_values,
+)
 from medsdk.pixels.errors import PixelInputRefusedError
 from medsdk.pixels.frame import ModalityLut
 from medsdk.tasks.pixel_contract import AsIs, Intensity, MinMax, Percentile, Window, ZScore
@@ -107,17 +112,27 @@ def test_percentiles_of_integers_equal_numpy(dtype, percents, lut):
     st.sampled_from([ModalityLut(), RESCALE, ModalityLut(-2.0, 0.1)]),
 )
 def test_the_limits_are_numpys_percentiles_to_the_bit(array, low, more, lut):
-    from medsdk.pixels import _intensity
-
     step = Percentile(kind="percentile", low=low, high=min(low + more, 100.0))
     values, counts = np.unique(array, return_counts=True)
     want = np.percentile(lut.apply(array), [step.low, step.high])
     if want[0] == want[1]:
         with pytest.raises(NoContrastError):
-            _intensity._percentile_stretch(lut.apply(values), counts, step)
+            _percentile_stretch(lut.apply(values), counts, step)
         return
-    got = _intensity._percentile_stretch(lut.apply(values), counts, step)
+    got = _percentile_stretch(lut.apply(values), counts, step)
     assert (got.offset, got.divisor) == (want[0], want[1] - want[0])
+
+
+def test_both_forms_of_numpys_interpolation_are_kept():
+    # They differ in the last bit only, and not often.
+    rng = np.random.default_rng(13)
+    for _ in range(3000):
+        values = np.sort(rng.normal(0, 1000, 4))
+        low = float(rng.uniform(0, 60))
+        step = Percentile(kind="percentile", low=low, high=low + float(rng.uniform(1, 39)))
+        want = np.percentile(values, [step.low, step.high])
+        got = _percentile_stretch(values, np.ones(4, np.intp), step)
+        assert (got.offset, got.divisor) == (want[0], want[1] - want[0])
 
 
 @pytest.mark.parametrize(

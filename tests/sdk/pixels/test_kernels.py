@@ -49,7 +49,8 @@ def _frames(seed: int, count: int) -> Iterator[tuple[NDArray[np.uint8], int, int
 
 def _pillow_hv(image: NDArray[np.uint8], rows: int, columns: int) -> Any:
     source = Image.fromarray(image)
-    if PILLOW >= 13:  # which would choose the order itself
+    # Pillow 13 would choose the order itself, and 12.2 does for images like a thread.
+    if PILLOW >= 13 or source.height > 100 * source.width:
         source = source.resize((columns, source.height), Image.Resampling.BILINEAR)
     return np.asarray(source.resize((columns, rows), Image.Resampling.BILINEAR))
 
