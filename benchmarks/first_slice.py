@@ -14,16 +14,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from full_width import full_width_bundle
 from interleaved import Timings, by_turns
+from numpy.typing import NDArray
 
 import medsdk
 from medsdk.bundle import Bundle
-from medsdk.pixels import open_dicom
 from medsdk.pipeline import Pipeline
+from medsdk.pixels import open_dicom
 from medsdk.plan.candidate import pick
 from medsdk_runtimes.machine import identify
 
@@ -34,7 +36,7 @@ IMPORT_LIMIT_MS = 60.0
 LOAD_LIMIT_S = 1.0
 
 
-def bare_run(runtime: str, onnx: bytes, tensor: np.ndarray) -> Callable[[], object]:
+def bare_run(runtime: str, onnx: bytes, tensor: NDArray[np.float32]) -> Callable[[], object]:
     """The library itself on the same bytes, one thread, as its own documentation runs it."""
     if runtime == "onnxruntime":
         import onnxruntime
@@ -47,7 +49,7 @@ def bare_run(runtime: str, onnx: bytes, tensor: np.ndarray) -> Callable[[], obje
         return lambda: session.run(None, feed)
     import openvino
 
-    core = openvino.Core()
+    core = openvino.Core()  # type: ignore[attr-defined]  # built at import
     model = core.read_model(onnx)
     model.reshape(tensor.shape)
     properties = {
@@ -69,7 +71,9 @@ def overhead(bundle: Path, turns: int) -> None:
     """`predict` minus preprocessing minus the bare run."""
     print(f"\n## Overhead of `predict`, one thread, n = {turns} turns\n")
     print("`predict` minus preprocessing minus the library's bare run, median of turns.\n")
-    print("| runtime | variant | predict ms | preprocess ms | bare run ms | overhead us | verdict |")
+    print(
+        "| runtime | variant | predict ms | preprocess ms | bare run ms | overhead us | verdict |"
+    )
     print("|---|---|---|---|---|---|---|")
     opened = Bundle.open(bundle)
     variants = opened.manifest.networks["filter"].variants
@@ -80,14 +84,12 @@ def overhead(bundle: Path, turns: int) -> None:
         for name, variant in variants.items():
             if variant.file is None or runtime not in variant.targets:
                 continue
-            engine = medsdk.load(
-                bundle, runtime=runtime, variant=name, threads=1, policy="explore"
-            )
+            engine = medsdk.load(bundle, runtime=runtime, variant=name, threads=1, policy="explore")
             prepare = engine._pipeline.stage.preprocessor.prepare
             timings = by_turns(
                 {
-                    "predict": lambda engine=engine: engine.predict(frame),
-                    "prepare": lambda prepare=prepare: prepare(frame),
+                    "predict": partial(engine.predict, frame),
+                    "prepare": partial(prepare, frame),
                     "bare": bare_run(runtime, opened.read(variant.file), tensor),
                 },
                 turns,
@@ -119,7 +121,7 @@ def gain(bundle: Path, turns: int) -> None:
             candidate = pick(opened.manifest, runtime, variant, threads=1)
             pipeline = Pipeline.open(opened, candidate)
             pipelines.append(pipeline)
-            functions[f"ours {variant}"] = lambda p=pipeline: p.stage.infer(tensor)  # type: ignore[misc]
+            functions[f"ours {variant}"] = partial(pipeline.stage.infer, tensor)
             file = opened.manifest.networks["filter"].variants[variant].file or ""
             functions[f"bare {variant}"] = bare_run(runtime, opened.read(file), tensor)
         timings = by_turns(functions, turns)

@@ -11,13 +11,13 @@ import json
 from pathlib import Path
 
 import torch
-from medsdk_export.architectures import build
-from medsdk_export.build import ExportRequest, Progress, export_bundle
-from medsdk_export.phantoms import slices, to_dicom
 
 from medsdk.pixels import Frame
 from medsdk.pixels.contract import Preprocessor
 from medsdk.tasks import Task, catalogue_task
+from medsdk_export.architectures import build
+from medsdk_export.build import ExportRequest, Progress, export_bundle
+from medsdk_export.phantoms import slices, to_dicom
 
 TASK = "uterus-mr/tumor-filter"
 
@@ -63,6 +63,7 @@ def full_width_bundle(folder: Path, progress: Progress | None = None) -> Path:
         module.eval()
         logits = torch.cat([module(tensor) for tensor in tensors])
         head = module.get_submodule("classifier.1")
+        assert isinstance(head, torch.nn.Linear)
         head.weight.div_(logits.std(0).max())
         logits = torch.cat([module(tensor) for tensor in tensors])
         head.bias.sub_(logits.mean(0) - torch.tensor([20.0, -20.0]))

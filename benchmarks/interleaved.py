@@ -16,7 +16,7 @@ class Timings:
 
     @property
     def turns(self) -> int:
-        """n."""
+        """Number of turns, n."""
         return len(next(iter(self.seconds.values())))
 
     def median_ms(self, name: str) -> float:
@@ -41,7 +41,9 @@ class Timings:
         return statistics.median(rest) * 1e6
 
 
-def by_turns(functions: Mapping[str, Callable[[], object]], turns: int, warm_up: int = 5) -> Timings:
+def by_turns(
+    functions: Mapping[str, Callable[[], object]], turns: int, warm_up: int = 5
+) -> Timings:
     """Run every function once a turn.
 
     Args:

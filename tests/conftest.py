@@ -8,7 +8,6 @@ gates of its task.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
+from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage
 
 from medsdk.tasks import catalogue_text
 
@@ -52,7 +51,7 @@ def mr_object(pixels: NDArray[np.uint16], uid: str = "1.2.826.0.1.3680043.8.498.
     """A small valid MR object without identity."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = MRImageStorage
-    meta.MediaStorageSOPInstanceUID = uid
+    meta.MediaStorageSOPInstanceUID = UID(uid)
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     dataset.SOPClassUID, dataset.SOPInstanceUID = MRImageStorage, uid
@@ -169,11 +168,10 @@ def vendor(tmp_path_factory: pytest.TempPathFactory) -> Vendor:
 
 
 @pytest.fixture(scope="session")
-def bundle_dir(vendor: Vendor, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def bundle_dir(vendor: Vendor, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The vendor's bundle; tests that change it copy it first."""
-    from medsdk_export.build import ExportRequest, export_bundle
-
     from medsdk.tasks import read_task
+    from medsdk_export.build import ExportRequest, export_bundle
 
     out = tmp_path_factory.mktemp("bundles") / "blob bündel"
     request = ExportRequest(
@@ -185,4 +183,4 @@ def bundle_dir(vendor: Vendor, tmp_path_factory: pytest.TempPathFactory) -> Iter
         known_answers=6,
     )
     export_bundle(request)
-    yield out
+    return out

@@ -1,0 +1,66 @@
+"""The README's commands and the examples run as they stand there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from medsdk.cli.main import run
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"^\$ (medsdk .*)$", README, re.M)
+HEAVY = ("export",)
+"""Commands that tests/cli/test_demo.py runs for real."""
+
+
+@pytest.fixture
+def workplace(bundle_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder as the README assumes it: after `make demo`, with a slice at hand."""
+    shutil.copytree(bundle_dir, tmp_path / "build/demo/bundle")
+    known = bundle_dir / "known_answers/ka-001/input.dcm"
+    shutil.copy(known, tmp_path / "slice.dcm")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_readme_names_every_command() -> None:
+    named = {command.split()[1] for command in COMMANDS}
+    assert {"doctor", "inspect", "verify", "run", "bench", "tasks", "export"} <= named
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.split()[1] not in HEAVY])
+def test_readme_command(command: str, workplace: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    words = shlex.split(command, comments=True)[1:]
+    if words[0] == "bench":
+        words += ["--p99-ms", "10000"]  # speed is judged in benchmarks/, not here
+    assert run(words) == 0, capfd.readouterr().err
+
+
+def test_readme_python(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    exec(compile(block, "README.md", "exec"), {})
+    assert "not for clinical use" in capsys.readouterr().out
+
+
+def test_links_lead_somewhere() -> None:
+    for page in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_example_runs(workplace: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, str(ROOT / "examples/predict.py"), "build/demo/bundle", "slice.dcm"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "1 ok " in result.stdout
