@@ -54,6 +54,9 @@ def full_width_bundle(folder: Path, progress: Progress | None = None) -> Path:
         torch.from_numpy(preprocessor.prepare(Frame(p.pixels, value_kind="display")).tensor)
         for p in phantoms
     ]
+    for part in module.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            part.momentum = None  # the plain average over all batches
     module.train()
     with torch.no_grad():
         for start in range(0, len(tensors), 8):

@@ -24,7 +24,7 @@ from medsdk.plan.candidate import Candidate
 from medsdk.tasks.decoding import ArgmaxRule, ClassificationDecode, ThresholdRule
 from medsdk.tasks.schema import Task
 from medsdk_runtimes.contract import Array, Session
-from medsdk_runtimes.errors import MedsdkError
+from medsdk_runtimes.errors import InferenceFailedError, MedsdkError
 from medsdk_runtimes.isa_tier import open_at_tier
 
 
@@ -47,8 +47,17 @@ class Stage:
     decode: ClassificationDecode
 
     def infer(self, tensor: NDArray[np.float32]) -> dict[str, Array]:
-        """Run the network on one preprocessed tensor (1, C, H, W)."""
-        return self.session.run({self.input_name: tensor})
+        """Run the network on one preprocessed tensor (1, C, H, W).
+
+        Raises:
+            MedsdkError: What the session raises.
+        """
+        try:
+            return self.session.run({self.input_name: tensor})
+        except MedsdkError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a third party's runtime may raise anything
+            raise _foreign(error, "ran") from None
 
     def probabilities(self, outputs: Mapping[str, Array]) -> dict[str, float]:
         """Decode the outputs of one image."""
@@ -114,9 +123,24 @@ def open_network(bundle: Bundle, candidate: Candidate, role: str) -> Session:
     file = variant_file(bundle.manifest, candidate, role)
     onnx = bundle.read(file)
     settings = candidate.settings(role)
-    if candidate.isa != "native":
-        return open_at_tier(candidate.runtime, onnx, settings, candidate.isa)
-    return medsdk_runtimes.runtime(candidate.runtime).open(onnx, settings)
+    try:
+        if candidate.isa != "native":
+            return open_at_tier(candidate.runtime, onnx, settings, candidate.isa)
+        return medsdk_runtimes.runtime(candidate.runtime).open(onnx, settings)
+    except MedsdkError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a third party's runtime may raise anything
+        raise _foreign(error, "opened") from None
+
+
+def _foreign(error: Exception, did: str) -> InferenceFailedError:
+    """Of an error that is not of the contract, only the type: its text may hold anything."""
+    return InferenceFailedError(
+        f"the runtime failed while it {did} the graph",
+        got=type(error).__name__,
+        expected="an error of the runtime contract",
+        remedy="report it to whoever made the runtime; the conformance tests find it",
+    )
 
 
 def variant_file(manifest: Manifest, candidate: Candidate, role: str) -> str:
@@ -146,11 +170,19 @@ def supported_role(task: Task) -> tuple[str, ClassificationDecode]:
         problems.append(f"input.kind = {task.input.kind!r} (this release takes 'image')")
     if task.decision.reductions:
         problems.append("decision.reductions (this release answers image by image)")
+    if task.input.presentation_intent is not None or task.input.sequences:
+        problems.append("input.presentation_intent or input.sequences (not checked here yet)")
+    if task.input.contrast_agent is not None or task.input.slices != "all":
+        problems.append("input.contrast_agent or input.slices (not checked here yet)")
+    if task.real_time is not None:
+        problems.append("real_time (this release has no stream)")
     role, network = next(iter(task.networks.items()))
     if network.feed.kind != "input" or network.pixels.clip is not None:
         problems.append(f"networks.{role}.feed or .pixels.clip")
     if network.input.layout != "nchw":
         problems.append(f"layout {network.input.layout!r} (this release takes 'nchw')")
+    if network.input.batch not in ("dynamic", 1):
+        problems.append(f"a fixed batch of {network.input.batch} (this release runs 1)")
     if network.decode.kind != "classification":
         problems.append(f"a {network.decode.kind} network")
     if problems or not isinstance(network.decode, ClassificationDecode):

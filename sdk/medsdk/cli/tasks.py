@@ -26,6 +26,7 @@ def register(app: typer.Typer) -> None:
 
     @group.command()
     def show(
+        context: typer.Context,
         task_id: Annotated[
             str | None, typer.Argument(metavar="[ID]", help="For instance uterus-mr/tumor-filter.")
         ] = None,
@@ -39,7 +40,9 @@ def register(app: typer.Typer) -> None:
         as_json: JsonFlag = False,
     ) -> None:
         """Show a task: question, input, networks, decision, gates, and what is inferred."""
-        _show(task_id, task_file, toml=toml, as_json=as_json)
+        # `tasks --json show ID` means the same as `tasks show ID --json`.
+        before = context.parent is not None and bool(context.parent.params.get("as_json"))
+        _show(task_id, task_file, toml=toml, as_json=as_json or before)
 
     app.add_typer(group, name="tasks")
 
@@ -89,9 +92,20 @@ def _show(task_id: str | None, task_file: Path | None, *, toml: bool, as_json: b
             expected="ID or --task-file FILE",
             remedy="`medsdk tasks` lists the ids",
         )
+    if toml and (as_json or task_id is None):
+        raise UsageError(
+            "--toml prints the text of a task of the catalogue, and nothing else",
+            got="--json" if as_json else "--task-file",
+            expected="--toml with an ID alone",
+        )
     task = catalogue_task(task_id) if task_id is not None else read_task(task_file or Path())
-    if toml and task_id is not None:
-        print_text(catalogue_text(task_id).rstrip())
+    if toml:
+        text = (
+            catalogue_text(task_id)
+            if task_id is not None
+            else (task_file or Path()).read_text(encoding="utf-8-sig")
+        )
+        print_text(text.rstrip())
         return
     if as_json:
         print_text(json.dumps(task.model_dump(mode="json"), ensure_ascii=False, indent=2))

@@ -246,6 +246,10 @@ def _check_numbers(contract: PixelContract) -> None:
     if contract.working != "uint8":
         # Every kernel of this release takes 8-bit images, which the schema already demands.
         raise PixelInputRefusedError.not_offered("working 'float32'", "float32", "uint8")
+    if contract.laterality != "as-stored":
+        raise PixelInputRefusedError.not_offered(
+            f"laterality {contract.laterality!r}", contract.laterality, "as-stored"
+        )
     intensity = contract.intensity
     if isinstance(intensity, Window) and intensity.function == "linear" and intensity.width < 1:
         raise PixelInputRefusedError.values(

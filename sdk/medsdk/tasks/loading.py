@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -12,27 +12,22 @@ from typing import Any
 from pydantic import ValidationError
 
 from medsdk._refusals import TaskInvalidError, TaskUnknownError
+from medsdk.tasks._explaining import describe_problems, schema_problems, unfit_values
 from medsdk.tasks.schema import Task
 from medsdk.tasks.versions import check_format_version, drop_optional
 
-MAX_TASK_BYTES = 4 * 1024 * 1024
+MAX_TASK_BYTES = 256 * 1024
+"""Many times the size of any task: an ensemble lists its members, not their networks."""
+
+MAX_DOTS_PER_LINE = 1000
+"""tomllib takes time and memory that grow with the square of the parts of a dotted key."""
 
 
-def _explain(file: str, error: ValidationError) -> TaskInvalidError:
-    """One line for each problem: key, value, what is allowed."""
-    problems = []
-    for item in error.errors(include_url=False):
-        key = ".".join(str(part) for part in item["loc"]) or "(whole file)"
-        message = item["msg"].removeprefix("Value error, ")
-        if item["type"] == "extra_forbidden":
-            message = "unknown key"
-        value = item["input"]
-        shown = "" if isinstance(value, dict | list) else f" = {value!r}"
-        problems.append(f"{key}{shown}: {message}")
-    more = f"; and {len(problems) - 8} more" if len(problems) > 8 else ""
+def _invalid(name: str, problems: Sequence[str]) -> TaskInvalidError:
+    """One line for all problems: key, value, what is allowed."""
     return TaskInvalidError(
-        f"the task file {file} is not valid",
-        got="; ".join(problems[:8]) + more,
+        f"the task file {name} is not valid",
+        got=describe_problems(problems),
         expected="what docs/tasks-format.md describes",
         remedy="`medsdk tasks show uterus-mr/tumor-filter --toml` prints a complete example",
     )
@@ -56,18 +51,13 @@ def task_from_document(document: object, name: str) -> Task:
         raise TaskInvalidError(f"{name} is no table", got=type(document).__name__)
     check_format_version(document.get("format_version"), f"the task file {name}")
     known = drop_optional(dict(document), set(Task.model_fields))
+    unfit = unfit_values(known)
+    if unfit:
+        raise _invalid(name, unfit)
     try:
-        text = json.dumps(known, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise TaskInvalidError(
-            f"the task file {name} holds a value that no task has",
-            got=str(error),
-            expected="strings, booleans, integers, finite floats, arrays and tables",
-        ) from error
-    try:
-        return Task.model_validate_json(text)
+        return Task.model_validate_json(json.dumps(known, allow_nan=False))
     except ValidationError as error:
-        raise _explain(name, error) from error
+        raise _invalid(name, schema_problems(error, Task)) from error
 
 
 def read_task(path: Path) -> Task:
@@ -83,31 +73,54 @@ def read_task(path: Path) -> Task:
         TaskInvalidError: The file is missing, no TOML, or no valid task.
         FormatVersionError: It has another format version than this release reads.
     """
+    # A name that is no UTF-8 must not break the printing of the error.
+    name = (path.name or str(path)).encode(errors="backslashreplace").decode()
     try:
-        size = path.stat().st_size
-        if size > MAX_TASK_BYTES:
+        with path.open("rb") as file:
+            data = file.read(MAX_TASK_BYTES + 1)
+        if len(data) > MAX_TASK_BYTES:
             raise TaskInvalidError(
-                f"the task file {path.name} is too large",
-                got=f"{size} bytes",
+                f"the task file {name} is too large",
+                got=f"more than {MAX_TASK_BYTES} bytes",
                 expected=f"at most {MAX_TASK_BYTES} bytes",
             )
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        # A byte-order mark is what some Windows editors write.
+        text = data.decode("utf-8-sig")
+    except (OSError, ValueError) as error:
         raise TaskInvalidError(
-            f"the task file {path.name} cannot be read",
-            got=str(reason),
+            f"the task file {name} cannot be read",
+            got=_reason(error),
             expected="a TOML file in UTF-8",
         ) from error
-    return _parse(text, path.name)
+    return _parse(text, name)
+
+
+def _reason(error: OSError | ValueError) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return f"not UTF-8 (byte {error.start})"
+    return getattr(error, "strerror", None) or "no name of a file"
 
 
 def _parse(text: str, name: str) -> Task:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.count(".") > MAX_DOTS_PER_LINE:
+            raise TaskInvalidError(
+                f"the task file {name} is not valid",
+                got=f"line {number} has {line.count('.')} dots",
+                expected=f"at most {MAX_DOTS_PER_LINE} on a line",
+            )
     try:
         document: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise TaskInvalidError(
             f"the task file {name} is no TOML", got=str(error), expected="TOML 1.0"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        # An integer of thousands of digits; thousands of brackets.
+        raise TaskInvalidError(
+            f"the task file {name} is not valid",
+            got="nested too deeply" if isinstance(error, RecursionError) else str(error)[:80],
+            expected="what docs/tasks-format.md describes",
         ) from error
     return task_from_document(document, name)
 

@@ -1,8 +1,8 @@
 """The pixel contract as data: from stored pixels to the network's input.
 
 The steps run in this order, and each is one field: `values` (Modality LUT),
-`intensity` (window or percentiles), `monochrome1`, `crop`, `fit` with `resize` and
-`padding`, `channels`, `normalisation`. `medsdk.pixels` executes it. Preprocessing is part of
+`intensity` (window or percentiles), `monochrome1`, `laterality`, `crop`, `fit` with `resize`
+and `padding`, `channels`, `normalisation`. `medsdk.pixels` executes it. Preprocessing is part of
 the network, so the contract has a digest and a finding carries it.
 """
 
@@ -14,6 +14,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
+from medsdk.tasks._interval import PositiveInterval
 from medsdk.tasks.strict import Strict
 
 Kernel = Literal[
@@ -171,11 +172,20 @@ class Normalisation(Strict):
 
 
 class ClipSampling(Strict):
-    """Which frames of a clip a clip network sees: by time, not by index."""
+    """Which frames of a clip a clip network sees: by time, not by index.
+
+    Attributes:
+        frames: How many, the network's T.
+        interval_ms: Time between two of them; the nearest frame is taken.
+        position: Where the sampled stretch lies in a clip that is longer.
+        frame_rate_hz: Frame rates of clips that are accepted.
+        short: What happens to a clip that is too short.
+    """
 
     frames: PositiveInt
     interval_ms: PositiveFloat
-    frame_rate_hz: tuple[PositiveFloat, PositiveFloat]
+    position: Literal["start", "centre"]
+    frame_rate_hz: PositiveInterval
     short: Literal["refuse", "repeat-last"]
 
 
@@ -188,6 +198,9 @@ class PixelContract(Strict):
         working: `uint8`: after `intensity`, clipped to 0..255 and rounded half to even, so
             that 8-bit kernels apply. `float32`: left as they are.
         monochrome1: What happens to MONOCHROME1 frames.
+        laterality: `flip-right` mirrors an image of a right organ left to right (Image
+            Laterality or Laterality is R), so that the network sees left ones only, and refuses
+            an image that does not say its side.
         crop: The part of the frame that is used.
         fit: `stretch` ignores the aspect ratio, `letterbox` keeps it and pads, `cover`
             keeps it and crops what stands over, centred.
@@ -202,6 +215,7 @@ class PixelContract(Strict):
     intensity: Intensity
     working: Literal["uint8", "float32"]
     monochrome1: Literal["invert", "refuse"]
+    laterality: Literal["as-stored", "flip-right"] = "as-stored"
     crop: Crop
     fit: Literal["stretch", "letterbox", "cover"]
     resize: Resize
@@ -221,18 +235,34 @@ class PixelContract(Strict):
                     f"{self.channels.order!r} needs {count}"
                 )
         if (self.fit == "letterbox") != (self.padding is not None):
-            raise ValueError("padding belongs to fit = 'letterbox', and to it alone")
+            have_padding = "missing" if self.padding is None else "there"
+            raise ValueError(
+                f"padding is {have_padding} and fit is {self.fit!r}; allowed: padding with "
+                "fit = 'letterbox', and with it alone"
+            )
         kernel = self.resize.kernel
         if self.working == "float32" and (kernel.startswith("pil.") or kernel.endswith(".u8")):
-            raise ValueError(f"kernel {kernel!r} takes working = 'uint8'")
+            raise ValueError(
+                f"resize.kernel is {kernel!r}, which takes 8-bit images; allowed: "
+                "working = 'uint8', or another kernel"
+            )
         if self.working == "uint8" and self.intensity.kind == "z-score":
-            raise ValueError("intensity 'z-score' takes working = 'float32'")
+            raise ValueError(
+                "working is 'uint8' and intensity.kind 'z-score'; allowed: working = 'float32'"
+            )
         return self
 
     @property
     def digest(self) -> str:
-        """sha256 of the contract's canonical JSON, in hexadecimal."""
+        """sha256 of the contract's canonical JSON, in hexadecimal.
+
+        Keys at their default are left out, so that a key which a later release adds leaves the
+        digests of older contracts as they are.
+        """
         text = json.dumps(
-            self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), allow_nan=False
+            self.model_dump(mode="json", exclude_defaults=True),
+            sort_keys=True,
+            separators=(",", ":"),
+            allow_nan=False,
         )
         return hashlib.sha256(text.encode()).hexdigest()

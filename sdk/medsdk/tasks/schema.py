@@ -8,24 +8,11 @@ from __future__ import annotations
 from itertools import product
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from medsdk.tasks.decoding import (
-    ArgmaxRule,
-    BoxesRule,
-    ClassificationDecode,
-    Decision,
-    Decode,
-    DetectionDecode,
-    HeatMapDecode,
-    MaskRule,
-    RegressionDecode,
-    SegmentationDecode,
-    TensorName,
-    Threshold,
-    ThresholdRule,
-    ValueRule,
-)
+from medsdk.tasks._consistency import check_consistency
+from medsdk.tasks._interval import Interval
+from medsdk.tasks.decoding import Decision, Decode, Label, TensorName, Threshold
 from medsdk.tasks.gates import Form, Gates
 from medsdk.tasks.pixel_contract import PixelContract
 from medsdk.tasks.strict import FormatVersion, Name, Semver, Strict, Text
@@ -58,14 +45,17 @@ class PublishedFigure(Strict):
 
 
 class SequenceRule(Strict):
-    """How one sequence of a study is recognised; SeriesDescription is not portable."""
+    """How one sequence of a study is recognised; SeriesDescription is not portable.
+
+    A key that is absent is not looked at. For CT the plane alone tells the series apart.
+    """
 
     name: Name
     plane: Literal["axial", "sagittal", "coronal"] | None = None
     weighting: Literal["t1", "t2", "dwi", "adc", "pd"] | None = None
-    echo_time_ms: tuple[float, float] | None = None
-    repetition_time_ms: tuple[float, float] | None = None
-    b_value_s_per_mm2: tuple[float, float] | None = None
+    echo_time_ms: Interval | None = None
+    repetition_time_ms: Interval | None = None
+    b_value_s_per_mm2: Interval | None = None
 
 
 class Input(Strict):
@@ -75,7 +65,10 @@ class Input(Strict):
         modalities: DICOM Modality values that are accepted.
         kind: What one question is asked of.
         presentation_intent: For mammograms and radiographs.
-        sequences: The sequences of a study that are used.
+        sequences: The sequences that are told apart. A network with members on the axis
+            `sequence` sees the images of theirs; any other sees every image.
+        slices: Whether the operator gives the first and the last slice that count.
+        contrast_agent: Whether one must, or must not, have been given.
         body_region: Where it must have been taken, in words.
     """
 
@@ -83,7 +76,21 @@ class Input(Strict):
     kind: Literal["image", "clip", "series", "study"]
     presentation_intent: Literal["for-presentation", "for-processing"] | None = None
     sequences: tuple[SequenceRule, ...] = ()
+    slices: Literal["all", "operator-range"] = "all"
+    contrast_agent: Literal["required", "refused"] | None = None
     body_region: Text | None = None
+
+
+class RealTime(Strict):
+    """What a task on a live image must keep up with.
+
+    Attributes:
+        frame_rate_hz: Frames that arrive; the display never waits for the network.
+        max_overlay_age_ms: An older overlay is hidden, not shown.
+    """
+
+    frame_rate_hz: PositiveFloat
+    max_overlay_age_ms: PositiveFloat
 
 
 class Architecture(Strict):
@@ -111,20 +118,33 @@ class OutputTensor(Strict):
 class Feed(Strict):
     """Where a network's images come from.
 
-    `input`: the images of the question. `passed`: those that the classifier `role` called
-    `label`. `boxes`: the candidates of the detector `role`. `same`: whatever `role` saw.
+    `input`: the images of the question. `passed`: those to which the classifier `role` gives
+    `label`, which is where its probability is at least `threshold` (absent: where it is the
+    largest). `boxes`: the candidates of the detector `role`. `same`: whatever `role` saw.
     """
 
     kind: Literal["input", "passed", "boxes", "same"]
     role: Name | None = None
-    label: str | None = None
+    label: Label | None = None
+    threshold: Name | None = None
 
     @model_validator(mode="after")
     def _named(self) -> Self:
         if (self.kind == "input") != (self.role is None):
-            raise ValueError("role belongs to 'passed', 'boxes' and 'same'")
+            raise ValueError(
+                f"role is {self.role!r} and kind {self.kind!r}; allowed: a role for 'passed', "
+                "'boxes' and 'same', and for them alone"
+            )
         if (self.kind == "passed") != (self.label is not None):
-            raise ValueError("label belongs to 'passed'")
+            raise ValueError(
+                f"label is {self.label!r} and kind {self.kind!r}; allowed: a label for "
+                "'passed', and for it alone"
+            )
+        if self.kind != "passed" and self.threshold is not None:
+            raise ValueError(
+                f"threshold is {self.threshold!r} and kind {self.kind!r}; allowed: a threshold "
+                "for 'passed' alone"
+            )
         return self
 
 
@@ -148,7 +168,11 @@ class Network(Strict):
 
 
 class Marks(Strict):
-    """Which statements are published and which are our inference: dotted keys of the file."""
+    """Which statements are published and which are our inference.
+
+    Dotted keys of the file; an item of an array is its number from 0. Where one key lies
+    inside another, the longer one holds.
+    """
 
     known: tuple[str, ...]
     inferred: tuple[str, ...]
@@ -169,6 +193,7 @@ class Task(Strict):
     input: Input
     networks: Annotated[dict[Name, Network], Field(min_length=1)]
     decision: Decision
+    real_time: RealTime | None = None
     thresholds: dict[Name, Threshold] = {}
     gates: Gates
     marks: Marks
@@ -198,131 +223,12 @@ class Task(Strict):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.purpose != "clinical" and NOTICE not in self.notice:
-            raise ValueError(f"notice must say {NOTICE!r} while purpose is {self.purpose!r}")
-        for role, network in self.networks.items():
-            self._check_network(role, network)
-        self._check_rule()
-        for reduction in self.decision.reductions:
-            self._role(reduction.role, "decision.reductions.role")
-        self._check_gates()
-        self._check_marks()
-        return self
-
-    def _role(self, role: str, where: str) -> Network:
-        if role not in self.networks:
-            raise ValueError(f"{where} is {role!r}; allowed: {', '.join(self.networks)}")
-        return self.networks[role]
-
-    def _threshold(self, name: str, where: str) -> None:
-        if name not in self.thresholds:
-            allowed = ", ".join(self.thresholds) or "(thresholds is empty)"
-            raise ValueError(f"{where} is {name!r}; allowed: {allowed}")
-
-    def _check_network(self, role: str, network: Network) -> None:
-        where = f"networks.{role}"
-        if network.feed.role is not None:
-            source = self._role(network.feed.role, f"{where}.feed.role")
-            if network.feed.role == role:
-                raise ValueError(f"{where}.feed.role names the network itself")
-            if network.feed.kind == "boxes" and source.decode.kind != "detection":
-                raise ValueError(f"{where}.feed takes boxes of a {source.decode.kind} network")
-            if network.feed.kind == "passed":
-                labels = getattr(source.decode, "labels", ())
-                if network.feed.label not in labels:
-                    raise ValueError(
-                        f"{where}.feed.label is {network.feed.label!r}; allowed: "
-                        f"{', '.join(labels) or '(that network has no labels)'}"
-                    )
-        if (network.input.layout == "ncthw") != (network.pixels.clip is not None):
-            raise ValueError(f"{where}: layout 'ncthw' and pixels.clip come together")
-        outputs = {output.name: output for output in network.outputs}
-        decode = network.decode
-        used: tuple[str, ...]
-        match decode:
-            case DetectionDecode():
-                used = (decode.boxes, decode.scores)
-                self._threshold(decode.confidence, f"{where}.decode.confidence")
-            case SegmentationDecode():
-                used = (decode.output,)
-                if decode.threshold is not None:
-                    self._threshold(decode.threshold, f"{where}.decode.threshold")
-            case HeatMapDecode():
-                used = (decode.output,)
-                self._role(decode.explains, f"{where}.decode.explains")
-            case ClassificationDecode() | RegressionDecode():
-                used = (decode.output,)
-        for name in used:
-            if name not in outputs:
-                raise ValueError(
-                    f"{where}.decode names the output {name!r}; allowed: {', '.join(outputs)}"
-                )
-
-    def _check_rule(self) -> None:
-        rule = self.decision.rule
-        network = self._role(rule.role, "decision.rule.role")
-        wanted = {
-            ThresholdRule: "classification",
-            ArgmaxRule: "classification",
-            BoxesRule: "detection",
-            MaskRule: "segmentation",
-            ValueRule: "regression",
-        }[type(rule)]
-        if network.decode.kind != wanted:
             raise ValueError(
-                f"decision.rule {rule.kind!r} needs a {wanted} network, "
-                f"{rule.role!r} is {network.decode.kind}"
+                f"notice is {self.notice!r}; allowed: a text that says {NOTICE!r}, while purpose "
+                f"is {self.purpose!r}"
             )
-        if isinstance(rule, ThresholdRule):
-            self._threshold(rule.threshold, "decision.rule.threshold")
-            labels = network.decode.labels if network.decode.kind == "classification" else ()
-            if len(labels) != 2 or {rule.label, rule.otherwise} != set(labels):
-                raise ValueError(
-                    f"decision.rule.label and .otherwise are {rule.label!r} and "
-                    f"{rule.otherwise!r}; allowed: the two labels {', '.join(labels)}"
-                )
-        if isinstance(rule, BoxesRule) and rule.verifier is not None:
-            self._role(rule.verifier, "decision.rule.verifier")
-            self._threshold(rule.verifier_threshold or "", "decision.rule.verifier_threshold")
-
-    def _check_gates(self) -> None:
-        for network in self.networks.values():
-            field = network.decode.kind.replace("-", "_")
-            if getattr(self.gates, field) is None:
-                raise ValueError(f"gates.{field} is missing for a {network.decode.kind} network")
-        outputs = {
-            f"{role}.{output.name}"
-            for role, network in self.networks.items()
-            for output in network.outputs
-        }
-        for form, limits in self.gates.max_output_difference.items():
-            if set(limits) != outputs:
-                raise ValueError(
-                    f"gates.max_output_difference.{form} has the keys {sorted(limits)}; "
-                    f"allowed, each once: {sorted(outputs)}"
-                )
-        if "float" not in self.gates.max_output_difference:
-            raise ValueError("gates.max_output_difference.float is missing")
-
-    def _check_marks(self) -> None:
-        document = self.model_dump(mode="json")
-        both = set(self.marks.known) & set(self.marks.inferred)
-        if both:
-            raise ValueError(f"marked both known and inferred: {', '.join(sorted(both))}")
-        marked = (*self.marks.known, *self.marks.inferred)
-        for path in marked:
-            node: object = document
-            for key in path.split("."):
-                if not isinstance(node, dict) or key not in node:
-                    raise ValueError(f"marks names {path!r}, which is no key of this file")
-                node = node[key]
-        needed = ["input.modalities", "decision.rule"]
-        for role in self.networks:
-            needed += [f"networks.{role}.{part}" for part in ("architecture", "pixels", "decode")]
-        for path in needed:
-            if not any(
-                path == m or path.startswith(f"{m}.") or m.startswith(f"{path}.") for m in marked
-            ):
-                raise ValueError(f"{path!r} is neither in marks.known nor in marks.inferred")
+        check_consistency(self)
+        return self
 
 
 __all__ = ["NOTICE", "Form", "Network", "Task"]

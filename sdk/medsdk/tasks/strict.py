@@ -22,8 +22,8 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(?:[-_][a-z0-9]+)*$"
 Text = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
 """A sentence or two for people."""
 
-Semver = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")]
+Semver = Annotated[str, StringConstraints(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$")]
 """MAJOR.MINOR.PATCH."""
 
-FormatVersion = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+$")]
+FormatVersion = Annotated[str, StringConstraints(pattern=r"^[0-9]+\.[0-9]+$")]
 """MAJOR.MINOR of a format."""

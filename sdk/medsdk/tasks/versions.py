@@ -30,7 +30,7 @@ def check_format_version(value: object, name: str) -> None:
     Raises:
         FormatVersionError: Missing, malformed, newer or too old.
     """
-    match = re.fullmatch(r"(\d{1,6})\.(\d{1,6})", value) if isinstance(value, str) else None
+    match = re.fullmatch(r"([0-9]{1,6})\.([0-9]{1,6})", value) if isinstance(value, str) else None
     if match is None or int(match[1]) not in READ_MAJORS:
         raise FormatVersionError(
             f"{name} is of a format version that this release does not read",
