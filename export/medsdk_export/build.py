@@ -6,6 +6,7 @@ import io
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,10 @@ import medsdk_runtimes
 from medsdk._version import __version__
 from medsdk.atomic import new_directory
 from medsdk.bundle import Bundle, BundleWriter, KnownAnswer, Manifest, NetworkRecord, Variant
+from medsdk.bundle.manifest import MANIFEST
 from medsdk.canonical import canonical_json, sha256_of, timestamp
 from medsdk.decode import class_probabilities
+from medsdk.errors import OutputNotWritableError
 from medsdk.parity.comparison import compare_outputs
 from medsdk.parity.verification import Verification, verify
 from medsdk.pipeline import supported_role
@@ -30,7 +33,9 @@ from medsdk_export.inputs import (
     Case,
     calibration_files,
     calibration_frames,
+    decoded,
     explicit_little_endian,
+    naming,
     open_case,
     pixels_digest,
     read_cases,
@@ -215,13 +220,13 @@ class _Export:
             cases = list(_phantom_cases(self.task))
         total = len(files) + len(cases)
         calibration = set()
-        for done, frame in enumerate(calibration_frames(files, self.task)):
+        for done, (_, frame) in enumerate(calibration_frames(files, self.task)):
             calibration.add(pixels_digest(frame.array))
             self.say(phase, min(done, len(files)), total)
-        digests = []
+        digests = set()
         for done, case in enumerate(cases, len(files) + 1):
             _, _, image = open_case(case, self.task)
-            digest = pixels_digest(image.frame(1).array)
+            digest = pixels_digest(decoded(image, 1, case.name).array)
             if digest in calibration:
                 raise InputsRefusedError(
                     f"{case.name} is among the calibration images",
@@ -229,7 +234,14 @@ class _Export:
                     expected="cases that calibration has not seen",
                     remedy="take it out of one of the two",
                 )
-            digests.append(digest)
+            if digest in digests:
+                raise InputsRefusedError(
+                    f"{case.name} shows the same image as an earlier case",
+                    got=f"the same pixels, sha256 {digest[:16]}",
+                    expected="each image once, since the statistics count it",
+                    remedy="take one of the two out",
+                )
+            digests.add(digest)
             self.say(phase, done, total)
         return (
             files,
@@ -253,7 +265,8 @@ class _Export:
         fixed = self.source.fixed_batch
         # Every case is compared again while the cases run; here it is whether to go on at all.
         sample = [self.image(case).tensor for case in cases[: OTHER_BATCH + 1]]
-        batches = [sample[:1]] if fixed == 1 else [sample[:1], sample[1:]]
+        others = [sample[index % len(sample)] for index in range(1, OTHER_BATCH + 1)]
+        batches = [sample[:1]] if fixed == 1 else [sample[:1], others]
         settings = medsdk_runtimes.Settings(threads=1, optimise=False)
         session = medsdk_runtimes.runtime("onnxruntime").open(
             self.source.model.SerializeToString(), settings
@@ -261,7 +274,7 @@ class _Export:
         gate = self.task.gates.fp32
         for done, batch in enumerate(batches):
             self.say(phase, done, len(batches))
-            tensor = np.ascontiguousarray(np.concatenate(batch or sample[:1]))
+            tensor = np.ascontiguousarray(np.concatenate(batch))
             got = session.run({self.network.input.name: tensor})
             want = self.source.reference(tensor)
             difference = compare_outputs(got, want)
@@ -288,24 +301,29 @@ class _Export:
         self.say(phase, 0, len(files))
 
         def tensors() -> Iterator[NDArray[np.float32]]:
-            for frame in calibration_frames(files, self.task):
-                prepared = self.preprocessor.prepare(frame)
+            for name, frame in calibration_frames(files, self.task):
+                with naming(name):
+                    prepared = self.preprocessor.prepare(frame)
                 if prepared.no_result is None:
                     yield prepared.tensor
 
+        samples = tensors()
+        first = next(samples, None)
+        if first is None:
+            raise InputsRefusedError(
+                "no calibration image can be preprocessed",
+                got=f"{len(files)} files without a usable image",
+                expected="images with contrast",
+            )
         try:
             return calibrate(
                 self.source.model,
                 self.network.input.name,
-                tensors(),
+                chain([first], samples),
                 lambda done: self.say(phase, min(done, len(files)), len(files)),
             )
-        except ValueError as error:
-            raise InputsRefusedError(
-                "no calibration image can be preprocessed",
-                got=str(error),
-                expected="images with contrast",
-            ) from error
+        except OSError as error:
+            raise OutputNotWritableError.from_os("a temporary file", error) from error
 
     def run_cases(
         self, cases: list[Case], attempts: list[Attempt]
@@ -364,9 +382,12 @@ class _Export:
                 expected="images that the network decides clearly",
                 remedy="give more cases",
             )
-        share = -(-self.request.known_answers // len(clear))
-        chosen = [index for group in clear.values() for index in _evenly(group, share)]
-        return sorted(chosen)[: self.request.known_answers]
+        shares = _shares([len(group) for group in clear.values()], self.request.known_answers)
+        return sorted(
+            index
+            for group, share in zip(clear.values(), shares, strict=True)
+            for index in _evenly(group, share)
+        )
 
     def is_clear(self, item: Observed, judgement: Judgement, label: str) -> bool:
         tolerance = judgement.tolerance
@@ -381,13 +402,14 @@ class _Export:
     def image(self, case: Case) -> _Image:
         """One case with its reference tensor, which the production path must reproduce."""
         data, dataset, image = open_case(case, self.task)
-        frame = image.frame(1)
-        tensor = reference_tensor(self.network.pixels, dataset, frame.array)
-        prepared = self.preprocessor.prepare(frame)
+        frame = decoded(image, 1, case.name)
+        with naming(case.name):
+            prepared = self.preprocessor.prepare(frame)
         if prepared.no_result is not None:
             raise InputsRefusedError(
                 f"{case.name} gives no result before the network runs", got=prepared.no_result
             )
+        tensor = reference_tensor(self.network.pixels, dataset, frame.array)
         if not np.array_equal(prepared.tensor, tensor):
             raise ReferenceMismatchError(
                 f"preprocessing {case.name} does not reproduce the named library",
@@ -533,12 +555,24 @@ def _check_request(request: ExportRequest) -> None:
             expected=f"one model for each role: {', '.join(roles)}",
             remedy="--model ROLE=FILE for each role",
         )
+    timestamp()  # refuses a wrong SOURCE_DATE_EPOCH now rather than at the end
+    if request.replace and request.out.exists() and not _is_replaceable(request.out):
+        raise ExportRefusedError(
+            "what is at --out is no bundle",
+            got="something else, which replacing would delete",
+            expected="a bundle, an empty directory, or nothing",
+            remedy="choose another --out",
+        )
     if request.known_answers < 2:
         raise ExportRefusedError(
             "a bundle needs known answers",
             got=str(request.known_answers),
             expected="at least 2",
         )
+
+
+def _is_replaceable(place: Path) -> bool:
+    return (place / MANIFEST).is_file() or (place.is_dir() and not any(place.iterdir()))
 
 
 def _phantom_cases(task: Task) -> Iterator[Case]:
@@ -562,6 +596,15 @@ def _phantom_cases(task: Task) -> Iterator[Case]:
             phantom.patient,
             phantom.stratum,
         )
+
+
+def _shares(sizes: list[int], count: int) -> list[int]:
+    """How many to take of each group: as equal as the groups allow, `count` in all."""
+    shares = [0] * len(sizes)
+    while sum(shares) < min(count, sum(sizes)):
+        room = [index for index, size in enumerate(sizes) if shares[index] < size]
+        shares[min(room, key=lambda index: shares[index])] += 1
+    return shares
 
 
 def _evenly(group: list[int], count: int) -> list[int]:

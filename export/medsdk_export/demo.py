@@ -19,9 +19,10 @@ TASK = "uterus-mr/tumor-filter"
 MARKER = "demo.json"
 """Written last; a directory that holds it is a demo's and may be replaced by the next."""
 
-CALIBRATION_IMAGES, CALIBRATION_SEED = 64, 1001
-CASES, CASES_SEED = 400, 2002
-"""400 cases let an INT8 variant show up to 3 flips within the gate of 2 % at 95 %."""
+CALIBRATION_IMAGES, CALIBRATION_SEED = 64, 5005
+CASES, CASES_SEED = 400, 4004
+"""400 cases let an INT8 variant show up to 3 flips within the gate of 2 % at 95 %. The seeds share no patient with
+the training, validation and held-out sets."""
 
 MR_OBJECTS = (
     "MR_small.dcm",

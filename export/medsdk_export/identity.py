@@ -62,19 +62,21 @@ than emptying them, so their presence proves nothing."""
 
 
 def identity_attributes(dataset: Dataset) -> list[str]:
-    """Identity attributes that hold a value, anywhere in the dataset.
+    """Identity attributes that hold a value, anywhere in the dataset: those listed, and names.
 
     Args:
         dataset: A DICOM object.
 
     Returns:
-        Keywords, sorted; `BurnedInAnnotation` where the object says that its pixels carry
-        identity. Empty where none does.
+        Keywords (tags of private attributes), sorted; `BurnedInAnnotation` where the object says
+        that its pixels carry identity. Empty where none does.
     """
     found = set()
     for element in dataset.iterall():
-        if element.keyword in IDENTITY_KEYWORDS and _holds_value(element.value):
-            found.add(element.keyword)
+        # A person's name identifies somebody, whichever attribute holds it.
+        identity = element.keyword in IDENTITY_KEYWORDS or element.VR == "PN"
+        if identity and _holds_value(element.value):
+            found.add(element.keyword or str(element.tag))
         if element.keyword == "BurnedInAnnotation" and element.value == "YES":
             found.add(element.keyword)
     return sorted(found)

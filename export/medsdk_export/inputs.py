@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from medsdk.errors import DecoderMissingError
 from medsdk.pixels import DicomImage, Frame, open_dicom
+from medsdk.pixels._quiet import reading
 from medsdk.tasks import Task
 from medsdk_export.errors import IdentityRefusedError, InputsRefusedError
 from medsdk_export.identity import identity_attributes
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 COLUMNS = ("path", "truth", "patient", "stratum")
+
+_WORD_BYTES = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
+"""Value representations whose values pydicom keeps as bytes, and the size of their words."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +93,8 @@ def calibration_files(folder: Path) -> list[Path]:
     return files
 
 
-def calibration_frames(files: Iterable[Path], task: Task) -> Iterator[Frame]:
-    """Every frame of the calibration files, one decoded at a time.
+def calibration_frames(files: Iterable[Path], task: Task) -> Iterator[tuple[str, Frame]]:
+    """Every frame of the calibration files, one decoded at a time, and what its file is called.
 
     Raises:
         InputsRefusedError: A file cannot be read as an image for the task.
@@ -97,7 +103,7 @@ def calibration_frames(files: Iterable[Path], task: Task) -> Iterator[Frame]:
         name = f"calibration file {number}"
         image = open_checked(_read(path, name), task, name)
         for frame_number in range(1, image.number_of_frames + 1):
-            yield image.frame(frame_number)
+            yield name, decoded(image, frame_number, name)
 
 
 def read_cases(table: Path, task: Task, labels: Iterable[str]) -> list[Case]:
@@ -122,9 +128,14 @@ def read_cases(table: Path, task: Task, labels: Iterable[str]) -> list[Case]:
             got=(error.strerror or "") if isinstance(error, OSError) else "not UTF-8",
             expected="a CSV file in UTF-8",
         ) from error
-    rows = list(csv.DictReader(io.StringIO(text), strict=True))
-    header = tuple(rows[0]) if rows else ()
-    if not rows or set(header) != set(COLUMNS):
+    try:
+        reader = csv.DictReader(io.StringIO(text), strict=True)
+        rows, header = list(reader), tuple(reader.fieldnames or ())
+    except csv.Error as error:
+        raise InputsRefusedError(
+            "the table of cases is no CSV", got=str(error), expected="a CSV file in UTF-8"
+        ) from error
+    if not rows or sorted(header) != sorted(COLUMNS):
         raise InputsRefusedError(
             "the table of cases has no cases or another header",
             got=f"{len(rows)} rows, columns {', '.join(map(str, header)) or 'none'}",
@@ -134,6 +145,11 @@ def read_cases(table: Path, task: Task, labels: Iterable[str]) -> list[Case]:
     cases, seen = [], set()
     for number, row in enumerate(rows, 1):
         name = f"case {number}"
+        if None in row or None in row.values():
+            raise InputsRefusedError(
+                f"the row of {name} has another number of fields than the header",
+                expected=f"{len(COLUMNS)} fields",
+            )
         if row["truth"] not in allowed:
             raise InputsRefusedError(
                 f"{name} has a truth that is no label of {task.id}",
@@ -163,8 +179,36 @@ def open_checked(data: bytes, task: Task, name: str) -> DicomImage:
     Raises:
         InputsRefusedError: It cannot be read, or is of another modality.
     """
+    with naming(name):
+        return open_dicom(data, modalities=task.input.modalities)
+
+
+def decoded(image: DicomImage, number: int, name: str) -> Frame:
+    """One frame of an image, 1-based.
+
+    Raises:
+        InputsRefusedError: It cannot be decoded.
+        DecoderMissingError: Its decoder is not installed.
+    """
+    with naming(name):
+        return image.frame(number)
+
+
+@contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Say of which input an error speaks.
+
+    Args:
+        name: What the input is called in messages.
+
+    Raises:
+        InputsRefusedError: The block raised an error of ours.
+        DecoderMissingError: As it is, since it is this machine that lacks something.
+    """
     try:
-        image = open_dicom(data, modalities=task.input.modalities)
+        yield
+    except DecoderMissingError:
+        raise
     except MedsdkError as error:
         raise InputsRefusedError(
             f"{name} cannot be used: {error.what}",
@@ -172,7 +216,6 @@ def open_checked(data: bytes, task: Task, name: str) -> DicomImage:
             expected=error.expected,
             remedy=error.remedy,
         ) from error
-    return image
 
 
 def open_case(case: Case, task: Task) -> tuple[bytes, Dataset, DicomImage]:
@@ -195,10 +238,16 @@ def open_case(case: Case, task: Task) -> tuple[bytes, Dataset, DicomImage]:
             got=f"{image.number_of_frames} frames",
             expected="one frame a case, since a truth speaks of one",
         )
-    dataset = dcmread(io.BytesIO(data), force=False)
-    found = identity_attributes(dataset)
+    with naming(case.name), reading("the object"):
+        dataset = dcmread(io.BytesIO(data), force=False)
+        found = identity_attributes(dataset)
     if found:
         raise IdentityRefusedError.attributes(case.name, found)
+    if not (image.sop_class_uid and image.sop_instance_uid):
+        raise InputsRefusedError(
+            f"{case.name} says no SOP Class UID or no SOP Instance UID",
+            expected="both: a known answer is written as a DICOM file",
+        )
     return data, dataset, image
 
 
@@ -219,22 +268,36 @@ def explicit_little_endian(dataset: Dataset) -> bytes:
     Returns:
         A DICOM file.
     """
+    from pydicom import dcmwrite
+    from pydicom.dataset import FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian
 
-    if dataset.file_meta.TransferSyntaxUID.is_compressed:
-        dataset.decompress()
-    elif dataset.file_meta.TransferSyntaxUID != ExplicitVRLittleEndian:
-        _swap_pixels(dataset)
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax.is_compressed:
+        dataset.decompress(generate_instance_uid=False)
+    elif not syntax.is_little_endian:
+        _swap_bytes(dataset)
+    # Neither the preamble nor the source's file meta information, which may name a site.
+    dataset.preamble = b"\0" * 128
+    dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     stream = io.BytesIO()
-    dataset.save_as(stream, little_endian=True, implicit_vr=False, enforce_file_format=True)
+    with reading("the object"):
+        # `Dataset.save_as` would refuse to go from big to little endian.
+        dcmwrite(stream, dataset, implicit_vr=False, little_endian=True, enforce_file_format=True)
     return stream.getvalue()
 
 
-def _swap_pixels(dataset: Dataset) -> None:
-    if not dataset.file_meta.TransferSyntaxUID.is_little_endian and dataset.BitsAllocated == 16:
-        words = np.frombuffer(dataset.PixelData, ">u2")
-        dataset.PixelData = words.astype("<u2").tobytes()
+def _swap_bytes(dataset: Dataset) -> None:
+    """From big to little endian, what pydicom keeps as bytes."""
+    for element in dataset.iterall():
+        size = _WORD_BYTES.get(element.VR, 1)
+        if element.keyword == "PixelData" and dataset.BitsAllocated > 8:
+            size = dataset.BitsAllocated // 8
+        if size > 1 and isinstance(element.value, bytes):
+            element.value = np.frombuffer(element.value, f"<u{size}").byteswap().tobytes()
 
 
 def _read(path: Path | None, name: str) -> bytes:

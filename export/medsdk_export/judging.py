@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -80,6 +81,8 @@ def judge(
     for executor in executors:
         worst[executor], found = _differences(task, attempt, observed, executor)
         problems[executor.runtime] += found
+        if not all(map(math.isfinite, worst[executor].values())):
+            continue  # no decision can be made of such outputs
         if attempt.form == "float":
             problems[executor.runtime] += _float_flips(task, attempt, observed, executor)
             continue
@@ -227,6 +230,8 @@ def stable_under(task: Task, outputs: Mapping[str, Array], tolerance: Mapping[st
         for sign in (1.0, -1.0):
             moved = scores - sign * step
             moved[..., index] = scores[..., index] + sign * step
+            if decode.activation == "none":  # probabilities already
+                moved = np.clip(moved, 0.0, 1.0)
             if label_of(task, {**outputs, decode.output: moved}) != label:
                 return False
     return label is not None

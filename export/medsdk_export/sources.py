@@ -60,19 +60,24 @@ def read_source(path: Path, network: Network) -> SourceNetwork:
             got="a directory" if path.is_dir() else "nothing at that path",
             expected="a .pt, .pth, .safetensors or .onnx file",
         )
-    match path.suffix.lower():
-        case ".pt" | ".pth" | ".safetensors":
-            from medsdk_export.from_torch import read_torch
+    try:
+        match path.suffix.lower():
+            case ".pt" | ".pth" | ".safetensors":
+                from medsdk_export.from_torch import read_torch
 
-            return read_torch(path, network)
-        case ".onnx":
-            from medsdk_export.from_onnx import read_onnx
+                return read_torch(path, network)
+            case ".onnx":
+                from medsdk_export.from_onnx import read_onnx
 
-            return read_onnx(path, network)
-        case other:
-            raise SourceUnreadableError(
-                "this kind of model file is not read",
-                got=f"a file that ends in {other!r}",
-                expected=".pt, .pth or .safetensors (a state dictionary), or .onnx",
-                remedy="export the model to ONNX, or save its state dictionary",
-            )
+                return read_onnx(path, network)
+            case other:
+                raise SourceUnreadableError(
+                    "this kind of model file is not read",
+                    got=f"a file that ends in {other!r}",
+                    expected=".pt, .pth or .safetensors (a state dictionary), or .onnx",
+                    remedy="export the model to ONNX, or save its state dictionary",
+                )
+    except OSError as error:
+        raise SourceUnreadableError(
+            "the model file cannot be read", got=error.strerror or type(error).__name__
+        ) from error

@@ -70,12 +70,22 @@ class TierSession(Session):
 
     def _run(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
         with self._lock:
-            _send(_pipe(self._child.stdin), {}, tensors)
-            _, results = _receive(_pipe(self._child.stdout))
+            if self._child.returncode is not None:  # by close() or by a call that was stopped
+                raise _died()
+            try:
+                _send(_pipe(self._child.stdin), {}, tensors)
+                _, results = _receive(_pipe(self._child.stdout))
+            except MedsdkError:
+                raise
+            except BaseException:
+                # The next call would read the reply to this one.
+                _end(self._child)
+                raise
         return results
 
     def _close(self) -> None:
-        _end(self._child)
+        with self._lock:
+            _end(self._child)
 
 
 def open_at_tier(runtime: str, onnx: bytes, settings: Settings, tier: Tier) -> Session:
@@ -107,13 +117,20 @@ def open_at_tier(runtime: str, onnx: bytes, settings: Settings, tier: Tier) -> S
         TIER_VARIABLE: tier.upper(),
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
     }
-    child = subprocess.Popen(
-        [sys.executable, "-m", "medsdk_runtimes.isa_tier", runtime],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=environment,
-    )
+    try:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "medsdk_runtimes.isa_tier", runtime],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+        )
+    except OSError as error:
+        raise InferenceFailedError(
+            "the process of the lower instruction-set tier does not start",
+            got=error.strerror or type(error).__name__,
+            expected="a Python interpreter at sys.executable",
+        ) from None
     try:
         graph = {"onnx": np.frombuffer(onnx, np.uint8)}
         _send(_pipe(child.stdin), dataclasses.asdict(settings), graph)

@@ -54,8 +54,15 @@ def _publish(made: Path, target: Path) -> None:
     made.chmod(0o755)
     if target.exists():
         aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.old-", dir=target.parent))
-        target.replace(aside / "old")
-        made.replace(target)
+        old = aside / "old"
+        try:
+            target.replace(old)
+            made.replace(target)
+        except BaseException:
+            if old.exists() and not target.exists():
+                old.replace(target)
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
         shutil.rmtree(aside, ignore_errors=True)
     else:
         made.replace(target)

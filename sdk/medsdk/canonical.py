@@ -8,6 +8,8 @@ import os
 from datetime import UTC, datetime
 from typing import Any
 
+from medsdk_runtimes.errors import SettingRefusedError
+
 
 def canonical_json(document: object) -> bytes:
     """UTF-8, sorted keys, no spaces, no NaN, one newline at the end.
@@ -57,10 +59,17 @@ def timestamp() -> str:
     """Now in UTC, RFC 3339, to the second; SOURCE_DATE_EPOCH where it is set.
 
     Raises:
-        ValueError: SOURCE_DATE_EPOCH is no integer.
+        SettingRefusedError: SOURCE_DATE_EPOCH is no time.
     """
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    moment = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+    try:
+        moment = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise SettingRefusedError(
+            "the environment variable SOURCE_DATE_EPOCH is no time",
+            got=repr(epoch),
+            expected="seconds since 1970 as an integer",
+        ) from error
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

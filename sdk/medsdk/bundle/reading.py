@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
+import math
 import os
 import re
 import stat
@@ -45,6 +45,15 @@ class BundleLimits:
 
 _CHUNK_BYTES = 1024 * 1024
 _DEPTH = 8
+
+_NPY_HEADER = re.compile(
+    rb"\x93NUMPY(?:\x01\x00(..)|\x02\x00(....))"
+    rb"\{'descr': '([<|][biuf][1-9]\d?)', 'fortran_order': False, "
+    rb"'shape': \(((?:\d{1,10}, ?)*(?:\d{1,10})?)\), \} *\n",
+    re.DOTALL,
+)
+_NPY_HEADER_BYTES = 1024
+_NPY_AXES = 32
 
 
 @dataclass(frozen=True)
@@ -182,30 +191,39 @@ def parse_npy(data: bytes, name: str, limit_bytes: int) -> NDArray[np.generic]:
         A read-only, C-contiguous array over `data`; any numeric or boolean dtype.
 
     Raises:
-        BundleUnreadableError: Object dtype, Fortran order, a size that does not fit.
+        BundleUnreadableError: Another version than 1.0 and 2.0, object dtype, Fortran order, a
+            size that does not fit.
     """
-    stream = io.BytesIO(data)
+    # Not numpy's own parser: given a hostile header it raises a dozen kinds of error.
+    header = _NPY_HEADER.match(data[:_NPY_HEADER_BYTES])
+    if header is None:
+        raise _no_npy(name)
+    length = header[1] or header[2]
+    if header.end() != 8 + len(length) + int.from_bytes(length, "little"):
+        raise _no_npy(name)
     try:
-        version = np.lib.format.read_magic(stream)
-        read = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }[version]
-        shape, fortran, dtype = read(stream)
-    except (ValueError, KeyError, SyntaxError, TypeError, EOFError) as error:
-        raise BundleUnreadableError(f"{name} is no .npy file that medsdk reads") from error
-    count = 1
-    for length in shape:
-        count *= int(length)
-    expected = count * dtype.itemsize
-    there = len(data) - stream.tell()
-    if dtype.kind not in "biuf" or fortran or expected > limit_bytes or expected != there:
+        dtype = np.dtype(header[3].decode())
+    except TypeError as error:
+        raise _no_npy(name) from error
+    shape = tuple(int(axis) for axis in header[4].split(b",") if axis.strip())
+    expected = math.prod(shape) * dtype.itemsize
+    there = len(data) - header.end()
+    # Without the zeros, since numpy refuses (0, 2**60, 2**60) as well.
+    largest = math.prod(axis for axis in shape if axis) * dtype.itemsize
+    if largest > limit_bytes or expected != there or len(shape) > _NPY_AXES:
         raise BundleUnreadableError(
             f"the header of {name} does not fit its contents",
             got=f"dtype {dtype}, shape {shape}, {there} bytes of data",
-            expected=f"a plain C-ordered array of {expected} bytes, at most {limit_bytes}",
+            expected=f"an array of {expected} bytes, at most {limit_bytes}",
         )
-    return np.frombuffer(data, dtype=dtype, offset=stream.tell()).reshape(shape)
+    return np.frombuffer(data, dtype=dtype, offset=header.end()).reshape(shape)
+
+
+def _no_npy(name: str) -> BundleUnreadableError:
+    return BundleUnreadableError(
+        f"{name} is no .npy file that medsdk reads",
+        expected="version 1.0 or 2.0, C order, little endian, a boolean or numeric dtype",
+    )
 
 
 def _walk(directory: Path, limits: BundleLimits) -> Iterator[tuple[str, int]]:

@@ -43,6 +43,7 @@ def register(app: typer.Typer) -> None:
                 "--p99-ms",
                 metavar="N",
                 min=0.001,
+                max=1e9,  # a number: infinity would be a limit that is none
                 help="FAIL where the 99th percentile of predict() is above this.",
             ),
         ] = None,
@@ -68,21 +69,20 @@ def register(app: typer.Typer) -> None:
         from medsdk.engine import load
         from medsdk.parity.verification import verify_candidate
 
-        progress = Progress(quiet=quiet)
-        progress("loading the bundle", 0, None)
-        with load(
-            bundle,
-            runtime=runtime,
-            variant=variant,
-            device=device,
-            threads=threads,
-            policy="explore" if explore else "locked",
-        ) as engine:
-            parity = verify_candidate(engine.bundle, engine.plan.candidate, progress)
-            system = _Predicting(engine)
-            latency = measure(system, runs, lambda done: progress("timing", done, runs))
-            document = _document(engine, parity, latency, p99_ms)
-        progress.close()
+        with Progress(quiet=quiet) as progress:
+            progress("loading the bundle", 0, None)
+            with load(
+                bundle,
+                runtime=runtime,
+                variant=variant,
+                device=device,
+                threads=threads,
+                policy="explore" if explore else "locked",
+            ) as engine:
+                parity = verify_candidate(engine.bundle, engine.plan.candidate, progress)
+                system = _Predicting(engine)
+                latency = measure(system, runs, lambda done: progress("timing", done, runs))
+                document = _document(engine, parity, latency, p99_ms)
         if as_json:
             print_document(document)
         else:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
 from collections.abc import Sequence
 from importlib.metadata import entry_points
+from pathlib import Path
 from types import FrameType
 
 import typer
 
+from medsdk._refusals import OutputNotWritableError
 from medsdk._version import __version__
+from medsdk.cli.output import ReaderGoneError, print_document, print_error, print_text
 from medsdk_runtimes.errors import MedsdkError
 
 COMMAND_GROUP = "medsdk.commands"
@@ -53,15 +57,23 @@ def application() -> typer.Typer:
         "on this machine, 4 unreadable input, 5 not conclusive, 130 interrupted.",
     )
 
+    def show_version(wanted: bool) -> None:
+        if wanted:
+            print_text(f"medsdk {__version__}")
+            raise typer.Exit
+
     @app.callback()
     def common(
+        # Shown by a callback of its own: without a command `common` is not called.
         version: bool = typer.Option(
-            False, "--version", is_eager=True, help="Print the version and stop."
+            False,
+            "--version",
+            is_eager=True,
+            callback=show_version,
+            help="Print the version and stop.",
         ),
     ) -> None:
-        if version:
-            sys.stdout.write(f"medsdk {__version__}\n")
-            raise typer.Exit
+        del version
 
     common.__doc__ = None
     for module in (doctor, tasks, inspect, verify, run, bench):
@@ -91,12 +103,24 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in words
+    try:
+        status = _run(words, as_json=as_json)
+        sys.stdout.flush()
+    except (BrokenPipeError, ReaderGoneError):
+        # What could not be written is still buffered; let it go nowhere when Python ends.
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        return EXIT_INTERRUPTED
+    return status
+
+
+def _run(words: list[str], *, as_json: bool) -> int:
     if threading.current_thread() is threading.main_thread():
         # Like Ctrl-C, so that whatever is half-written is removed.
         signal.signal(signal.SIGTERM, _interrupt)
     try:
         result = typer.main.get_command(application()).main(
-            args=words, prog_name="medsdk", standalone_mode=False
+            args=words or ["--help"], prog_name="medsdk", standalone_mode=False
         )
     except MedsdkError as error:
         return _report(error, as_json=as_json)
@@ -107,22 +131,27 @@ def run(arguments: Sequence[str] | None = None) -> int:
         )
         return _report(shown, as_json=as_json)
     except (KeyboardInterrupt, typer.Abort):
+        result = EXIT_INTERRUPTED
+    if result == EXIT_INTERRUPTED:  # typer makes a silent 130 of a KeyboardInterrupt
         stopped = InterruptedCommandError(
             "interrupted", remedy="nothing half-written was left behind; run it again"
         )
         return _report(stopped, as_json=as_json)
-    except BrokenPipeError:
-        return EXIT_INTERRUPTED
+    if not words:
+        return EXIT_USAGE
     return result if isinstance(result, int) else 0
 
 
 def _report(error: MedsdkError, *, as_json: bool) -> int:
-    from medsdk.cli.output import print_document, print_error
     from medsdk.results.describing import describe_error
     from medsdk.results.documents import ErrorDocument
 
     if as_json:
-        print_document(ErrorDocument(error=describe_error(error)))
+        try:
+            print_document(ErrorDocument(error=describe_error(error)))
+        except OutputNotWritableError as full:
+            print_error(full)
+            return full.exit_status
     else:
         print_error(error)
     return error.exit_status

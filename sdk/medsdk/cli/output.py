@@ -7,9 +7,15 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from types import TracebackType
 
+from medsdk._refusals import OutputNotWritableError
 from medsdk.results.documents import Document
 from medsdk_runtimes.errors import MedsdkError
+
+
+class ReaderGoneError(Exception):
+    """Whoever reads standard output closed it, as `head` does; nobody is left to tell."""
 
 
 def print_document(document: Document) -> None:
@@ -57,7 +63,8 @@ class Progress:
     """Progress of long work on standard error.
 
     On a terminal one line is rewritten; elsewhere each phase gets one line when it starts and
-    one for every ten seconds that it takes.
+    one for every ten seconds that it takes. As a context it ends its line whatever happens, so
+    that an error starts on a line of its own.
     """
 
     quiet: bool = False
@@ -90,6 +97,17 @@ class Progress:
             sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
 
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
     def close(self) -> None:
         """End the line that is being rewritten."""
         if self._phase and self._terminal and not self.quiet:
@@ -101,9 +119,19 @@ class Progress:
 def _write(text: str) -> None:
     # A console of another encoding must not turn an answer into a UnicodeEncodeError.
     stream = getattr(sys.stdout, "buffer", None)
-    if stream is None:
-        sys.stdout.write(text)
-    else:
-        sys.stdout.flush()
-        stream.write(text.encode())
-        stream.flush()
+    try:
+        if stream is None:
+            sys.stdout.write(text)
+        else:
+            sys.stdout.flush()
+            stream.write(text.encode())
+            stream.flush()
+    except BrokenPipeError:
+        raise ReaderGoneError from None
+    except OSError as error:
+        raise OutputNotWritableError(
+            "standard output cannot be written",
+            got=error.strerror or type(error).__name__,
+            expected="a place with room for the answer",
+            remedy="send standard output elsewhere",
+        ) from error

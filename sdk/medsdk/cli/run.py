@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -70,18 +71,25 @@ def register(app: typer.Typer) -> None:
 
         region = None if roi is None else Box.parse(roi)
         files = _files(inputs)
-        progress = Progress(quiet=quiet)
-        progress("loading the bundle", 0, None)
-        with load(
-            bundle,
-            runtime=runtime,
-            variant=variant,
-            device=device,
-            threads=threads,
-            policy="explore" if explore else "locked",
-        ) as engine:
-            document, status = run_inputs(engine, files, out, region, progress, pictures=pictures)
-        progress.close()
+        with Progress(quiet=quiet) as progress:
+            progress("loading the bundle", 0, None)
+            with load(
+                bundle,
+                runtime=runtime,
+                variant=variant,
+                device=device,
+                threads=threads,
+                policy="explore" if explore else "locked",
+            ) as engine:
+                document, status = run_inputs(
+                    engine,
+                    [path for path, _ in files],
+                    out,
+                    region,
+                    progress,
+                    pictures=pictures,
+                    shown=[name for _, name in files],
+                )
         if as_json:
             print_document(document)
         else:
@@ -98,6 +106,7 @@ def run_inputs(
     progress: Progress,
     *,
     pictures: bool,
+    shown: Sequence[str] = (),
 ) -> tuple[RunDocument, int]:
     """Findings for files, written to `out`.
 
@@ -108,6 +117,7 @@ def run_inputs(
         roi: Region of interest, or None.
         progress: Told about every input.
         pictures: Whether to draw each finding.
+        shown: What each file is called on standard error; nothing else ever names it.
 
     Returns:
         The document, and 0 or the exit status of the first input that could not be used.
@@ -149,8 +159,8 @@ def run_inputs(
             errors.append(error)
             if len(files) > 1:
                 progress.close()
-                # The person at the keyboard typed this path; nothing else ever shows it.
-                print_note(f"input {index}: {path}")
+                name = shown[index - 1] if shown else ""
+                print_note(f"input {index}{name and ': '}{name}")
                 print_error(error)
     progress("running", len(files), len(files))
     if not findings and errors:
@@ -168,28 +178,41 @@ def run_inputs(
     return document, errors[0].exit_status if errors else 0
 
 
-def _files(inputs: list[Path]) -> list[Path]:
-    """The inputs with folders spelled out, hidden files left out, in a stable order."""
+def _files(inputs: list[Path]) -> list[tuple[Path, str]]:
+    """The inputs with folders spelled out, hidden ones left out, in a stable order.
+
+    Returns:
+        Each path with what may be shown of it: the path that was typed, or of a file in a typed
+        folder its number there, since names of files may be names of patients.
+    """
     from medsdk.pixels.errors import PixelInputUnreadableError
 
-    files: list[Path] = []
+    files: list[tuple[Path, str]] = []
     for number, path in enumerate(inputs, 1):
-        if path.is_dir():
-            inside = sorted(
-                item for item in path.rglob("*") if item.is_file() and item.name[0] != "."
+        try:
+            found = _inside(path) if path.is_dir() else [path] if path.exists() else []
+        except OSError as error:
+            raise PixelInputUnreadableError.not_opened(error.strerror or "") from None
+        if not found:
+            raise PixelInputUnreadableError(
+                f"input {number} holds nothing to read",
+                got="a folder without files" if path.is_dir() else "nothing at that path",
+                expected="a DICOM file, or a folder of them",
             )
-            files += inside
-            if inside:
-                continue
-        elif path.exists():
-            files.append(path)
-            continue
-        raise PixelInputUnreadableError(
-            f"input {number} holds nothing to read",
-            got="an empty folder" if path.is_dir() else "nothing at that path",
-            expected="a DICOM file, or a folder of them",
-        )
+        if found == [path]:
+            files.append((path, str(path)))
+        else:
+            files += [(file, f"file {count} of {path}") for count, file in enumerate(found, 1)]
     return files
+
+
+def _inside(folder: Path) -> list[Path]:
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
 
 
 def _print(document: RunDocument) -> None:

@@ -44,10 +44,9 @@ def register(app: typer.Typer) -> None:
         from medsdk.parity.verification import verify as verify_bundle
         from medsdk.results.describing import describe_verification
 
-        progress = Progress(quiet=quiet)
         opened = Bundle.open(bundle)
-        verification = verify_bundle(opened, tuple(runtime or ()), threads, progress)
-        progress.close()
+        with Progress(quiet=quiet) as progress:
+            verification = verify_bundle(opened, tuple(runtime or ()), threads, progress)
         document = describe_verification(opened, verification)
         if as_json:
             print_document(document)

@@ -74,8 +74,8 @@ def decision_margin(task: Task, probabilities: Mapping[str, float]) -> float:
         probabilities: Label to probability, 0..1.
 
     Returns:
-        The smallest change of one probability, 0..1, that changes the decision; 0 where it
-        is indeterminate.
+        The decision stays as it is while no probability moves by as much as this, 0..1, and
+        several may move at once; 0 where it is indeterminate.
 
     Raises:
         TaskUnsupportedError: The rule needs boxes, masks or values.

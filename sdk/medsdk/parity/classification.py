@@ -12,7 +12,10 @@ from medsdk.tasks.gates import ClassificationGate
 
 @dataclass(frozen=True)
 class BinaryMetrics:
-    """Metrics at the task's threshold, each by its name; None without a denominator."""
+    """Metrics at the task's threshold, each by its name; None without a denominator.
+
+    Sensitivity and specificity are of one label against the rest.
+    """
 
     accuracy: float | None
     sensitivity: float | None
@@ -74,8 +77,11 @@ def binary_metrics(
         The metrics, each 0..1.
     """
     right = [truth == decision for truth, decision in zip(truths, decisions, strict=True)]
-    of_positive = [ok for ok, truth in zip(right, truths, strict=True) if truth == positive]
-    of_negative = [ok for ok, truth in zip(right, truths, strict=True) if truth != positive]
+    pairs = list(zip(truths, decisions, strict=True))
+    of_positive = [decision == positive for truth, decision in pairs if truth == positive]
+    of_negative = [
+        decision not in (positive, None) for truth, decision in pairs if truth != positive
+    ]
     sensitivity, specificity = _rate(of_positive), _rate(of_negative)
     mean = None if sensitivity is None or specificity is None else (sensitivity + specificity) / 2
     return BinaryMetrics(_rate(right), sensitivity, specificity, mean)
@@ -123,20 +129,22 @@ def judge_classification(
             missing.append(f"{reason}; {needed} cases without a flip would decide it")
         else:
             failures.append(reason)
+    if before.sensitivity is None or before.specificity is None:
+        missing.append("sensitivity and specificity need positive and negative cases")
     old, new = before.named(gate.metric), after.named(gate.metric)
-    if old is None or new is None:
-        missing.append(f"{gate.metric} needs positive and negative cases")
-    elif new < gate.min_metric_ratio * old:
+    if old is not None and new is not None and new < gate.min_metric_ratio * old:
         failures.append(
             f"{gate.metric} {new:.4f} is below {gate.min_metric_ratio:.2%} of FP32's {old:.4f}"
         )
-    for name, limit in (
-        ("sensitivity", gate.max_sensitivity_loss),
-        ("specificity", gate.max_specificity_loss),
-    ):
-        was, now = before.named(name), after.named(name)
-        if was is not None and now is not None and was - now > limit + 1e-12:
-            failures.append(f"{name} falls from {was:.4f} to {now:.4f}, by more than {limit:.2%}")
+    labels = {positive, *truths}
+    # Of two labels, each one's sensitivity is the other's specificity.
+    for label in sorted(labels) if len(labels) > 2 else (positive,):
+        failures += _losses(
+            gate,
+            label,
+            binary_metrics(truths, reference, label),
+            binary_metrics(truths, variant, label),
+        )
     verdict: Verdict = "fail" if failures else "not-conclusive" if missing else "pass"
     return ClassificationParity(
         cases=count,
@@ -149,6 +157,23 @@ def judge_classification(
         verdict=verdict,
         reasons=(*failures, *missing),
     )
+
+
+def _losses(
+    gate: ClassificationGate, label: str, before: BinaryMetrics, after: BinaryMetrics
+) -> list[str]:
+    """What of one label against the rest falls by more than the gate allows."""
+    found = []
+    for name, limit in (
+        ("sensitivity", gate.max_sensitivity_loss),
+        ("specificity", gate.max_specificity_loss),
+    ):
+        was, now = before.named(name), after.named(name)
+        if was is not None and now is not None and was - now > limit + 1e-12:
+            found.append(
+                f"{name} for {label!r} falls from {was:.4f} to {now:.4f}, by more than {limit:.2%}"
+            )
+    return found
 
 
 def _rate(right: Sequence[bool]) -> float | None:

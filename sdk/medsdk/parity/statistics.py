@@ -40,12 +40,14 @@ def cases_needed(max_rate: float, confidence: float) -> int:
     """How many cases without a single event put the upper bound at or below a rate.
 
     Args:
-        max_rate: The rate, 0..1 exclusive.
+        max_rate: The rate, above 0.
         confidence: Of the one-sided bound.
 
     Returns:
         The smallest n with `1 - (1 - confidence) ** (1 / n) <= max_rate`.
     """
+    if max_rate >= 1:
+        return 1
     return math.ceil(math.log(1 - confidence) / math.log1p(-max_rate))
 
 

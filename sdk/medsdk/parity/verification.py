@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import medsdk_runtimes
+from medsdk._refusals import VariantUnavailableError
 from medsdk.bundle.manifest import Verdict
 from medsdk.bundle.reading import Bundle
 from medsdk.parity.known_answers import check_answer, spread
@@ -30,7 +32,7 @@ class CandidateVerdict:
         cases: Known answers that were run, n.
         flips: Decisions that differ from the reference's.
         max_abs_error: Largest difference of any output from what was expected; None where
-            nothing ran.
+            nothing ran or an output cannot be compared (missing, another shape, NaN).
     """
 
     candidate: Candidate
@@ -76,6 +78,7 @@ def verify(
 
     Raises:
         RuntimeUnavailableError: A runtime that was named is not installed or unknown.
+        VariantUnavailableError: No variant of the bundle is meant for a runtime that was named.
         TaskUnsupportedError: This release does not run the task.
     """
     targets = {
@@ -88,6 +91,12 @@ def verify(
     installed = [runtime.name for runtime in medsdk_runtimes.available()]
     for name in runtimes:
         medsdk_runtimes.require(name)
+        if name not in targets:
+            raise VariantUnavailableError(
+                f"no variant of the bundle is meant for {name}",
+                got=name,
+                expected=f"one of {', '.join(sorted(targets)) or 'none'}",
+            )
     chosen = runtimes or tuple(name for name in installed if name in targets)
     verdicts = [
         verify_candidate(bundle, candidate, progress)
@@ -132,6 +141,7 @@ def verify_candidate(
             progress(str(candidate), len(answers), len(answers))
         effective = pipeline.stage.session.effective
     reasons = tuple(f"{result.id}: {problem}" for result in results for problem in result.problems)
+    largest = max(result.max_abs_error for result in results)
     return CandidateVerdict(
         candidate=candidate,
         effective=effective,
@@ -139,5 +149,5 @@ def verify_candidate(
         reasons=reasons,
         cases=len(results),
         flips=sum(result.flipped for result in results),
-        max_abs_error=max(result.max_abs_error for result in results),
+        max_abs_error=largest if math.isfinite(largest) else None,
     )

@@ -16,6 +16,7 @@ from medsdk_runtimes.threads import ThreadBudget
 
 DEFAULT_RUNTIME = "onnxruntime"
 DEFAULT_VARIANT = "fp32"
+DEFAULT_DEVICE = "CPU"
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,11 @@ class Plan:
 
 
 def pick(
-    manifest: Manifest, runtime: str, variant: str, device: str = "CPU", threads: int | None = None
+    manifest: Manifest,
+    runtime: str,
+    variant: str,
+    device: str = DEFAULT_DEVICE,
+    threads: int | None = None,
 ) -> Candidate:
     """The candidate with one variant for every network.
 
@@ -115,8 +120,8 @@ def pick(
                 expected=f"one of {', '.join(item.targets)}",
             )
         networks[role] = Choice(variant, item.precision)
-    budget = ThreadBudget.process().total
-    return Candidate(runtime, device, networks, threads or budget)
+    count = ThreadBudget.process().total if threads is None else threads
+    return Candidate(runtime, device, networks, count)
 
 
 def default_candidate(
@@ -140,15 +145,18 @@ def default_candidate(
 
     Raises:
         VariantUnavailableError: As `pick` says.
-        RuntimeUnavailableError: No runtime of that name.
+        RuntimeUnavailableError: No runtime of that name, or it is not installed.
     """
-    pinned = [
-        f"{name} {value}"
-        for name, value in (("runtime", runtime), ("variant", variant), ("device", device))
-        if value is not None
-    ]
-    chosen = medsdk_runtimes.runtime(runtime or DEFAULT_RUNTIME)
-    candidate = pick(manifest, chosen.name, variant or DEFAULT_VARIANT, device or "CPU", threads)
+    asked = {"runtime": runtime, "variant": variant, "device": device, "threads": threads}
+    pinned = [f"{name} {value}" for name, value in asked.items() if value is not None]
+    chosen = medsdk_runtimes.require(DEFAULT_RUNTIME if runtime is None else runtime)
+    candidate = pick(
+        manifest,
+        chosen.name,
+        DEFAULT_VARIANT if variant is None else variant,
+        DEFAULT_DEVICE if device is None else device,
+        threads,
+    )
     if pinned:
         return Plan(candidate, "pinned", f"the caller asked for {', '.join(pinned)}")
     return Plan(candidate, "default", "ONNX Runtime in FP32; nothing was measured here")

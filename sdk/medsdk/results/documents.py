@@ -1,22 +1,32 @@
 """The JSON documents that other programs rely on; their schemas are in `docs/schemas/`.
 
-Every document has `format_version`. Keys are only ever added within a major version.
+Every document has `format_version`. Keys are only ever added within a major version; which sets
+of values are closed, `docs/json.md` says.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, WithJsonSchema
 
 from medsdk.bundle.manifest import ParityRecord, Status, Verdict
 from medsdk.tasks.strict import FORMAT_VERSION, FormatVersion, Strict
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 
+PlanSource = Annotated[
+    Literal["default", "pinned"],
+    # Later releases choose in more ways, so a program must not rely on these being all.
+    WithJsonSchema({"type": "string", "examples": ["default", "pinned"]}),
+]
+
 
 class Document(Strict):
     """What all documents share."""
+
+    # What has a default is printed all the same, so a schema may promise it.
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
     format_version: FormatVersion = FORMAT_VERSION
 
@@ -116,7 +126,7 @@ class EffectiveDocument(Strict):
 class PlanDocument(Strict):
     """What runs, where, and why."""
 
-    source: Literal["default", "pinned"]
+    source: PlanSource
     reason: str
     runtime: str
     device: str

@@ -11,11 +11,16 @@ from medsdk.pixels import Frame
 from medsdk.results.finding import Finding
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from typing import TypeAlias
+
+    from PIL import Image, ImageFont
+
+    _Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 _MIN_WIDTH = 640
 _MARGIN = 12
 _LINE = 26
+NOTICE_COLOR = "#ffb74d"
 _COLORS = {"ok": "#7fd1ff", "indeterminate": "#ffd166", "no-result": "#ff8a80"}
 
 
@@ -34,18 +39,24 @@ def finding_picture(frame: Frame, finding: Finding, title: str = "") -> bytes:
     from PIL import Image, ImageDraw, ImageFont
 
     picture = _display(frame)
-    zoom = max(1, round(_MIN_WIDTH / picture.width))
+    zoom = max(1, round(_MIN_WIDTH / max(picture.size)))
     size = (picture.width * zoom, picture.height * zoom)
     picture = picture.resize(size, Image.Resampling.NEAREST)
-    lines = [line for line in (title, _answer(finding), _source(finding)) if line]
-    notice = finding.provenance.notice
-    font = ImageFont.load_default(size=18)
-    small = ImageFont.load_default(size=14)
-    height = picture.height + _LINE * (len(lines) + 1) + 2 * _MARGIN
-    canvas = Image.new("RGB", (picture.width, height), "#101418")
+    width = max(picture.width, _MIN_WIDTH)
+    color = _COLORS[finding.status]
+    font, small = ImageFont.load_default(size=18), ImageFont.load_default(size=14)
+    lines: list[tuple[str, str, _Font]] = []
+    for text, fill, face in (
+        (title, "#d8dee4", font),
+        (_answer(finding), color, font),
+        (_source(finding), "#d8dee4", font),
+        (finding.provenance.notice, NOTICE_COLOR, small),
+    ):
+        lines += [(line, fill, face) for line in _wrapped(text, face, width - 2 * _MARGIN)]
+    height = picture.height + _LINE * len(lines) + 2 * _MARGIN
+    canvas = Image.new("RGB", (width, height), "#101418")
     canvas.paste(picture, (0, 0))
     draw = ImageDraw.Draw(canvas)
-    color = _COLORS[finding.status]
     region = finding.region
     draw.rectangle(
         (
@@ -58,13 +69,33 @@ def finding_picture(frame: Frame, finding: Finding, title: str = "") -> bytes:
         width=3,
     )
     top = picture.height + _MARGIN
-    for line in lines:
-        draw.text((_MARGIN, top), line, fill=color if line == lines[-2] else "#d8dee4", font=font)
+    for line, fill, face in lines:
+        draw.text((_MARGIN, top), line, fill=fill, font=face)
         top += _LINE
-    draw.text((_MARGIN, top), notice, fill="#ffb74d", font=small)
     stream = io.BytesIO()
     canvas.save(stream, format="PNG")
     return stream.getvalue()
+
+
+def _wrapped(text: str, font: _Font, width: int) -> list[str]:
+    """Lines that fit; the notice must be there whole, whatever its length."""
+    lines: list[str] = []
+    line = ""
+    for word in text.split():
+        longer = f"{line} {word}".strip()
+        if line and font.getlength(longer) > width:
+            lines.append(line)
+            longer = word
+        line = longer
+        while font.getlength(line) > width and len(line) > 1:
+            fits = next(n for n in range(len(line) - 1, 0, -1) if _fits(line[:n], font, width))
+            lines.append(line[:fits])
+            line = line[fits:]
+    return [*lines, line] if line else lines
+
+
+def _fits(text: str, font: _Font, width: int) -> bool:
+    return len(text) == 1 or font.getlength(text) <= width
 
 
 def _display(frame: Frame) -> Image.Image:
