@@ -13,7 +13,7 @@ READY := $(VENV)/ready
 # torch is named with its version so that pip takes the build for the CPU.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow check format schemas bench train clean
+.PHONY: demo test test-slow check format schemas bench full-size train clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -44,6 +44,10 @@ schemas: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/first_slice.py
+
+# A bundle of the full-width network, for speed alone: purpose "benchmark".
+full-size: $(READY)
+	$(BIN)/python benchmarks/full_width.py build/full-size
 
 train: $(READY)
 	$(BIN)/python export/training/uterus_mr_tumor_filter.py

@@ -1,5 +1,7 @@
 """A benchmark bundle of MobileNetV2 at its published width.
 
+    python benchmarks/full_width.py DIR     # `make full-size`
+
 The weights are random (speed does not depend on them) with BatchNorm statistics of real inputs, so
 that activations have sensible ranges. `purpose = "benchmark"`: known answers run, no clinical
 gate is claimed.
@@ -8,6 +10,7 @@ gate is claimed.
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import torch
@@ -85,3 +88,9 @@ def full_width_bundle(folder: Path, progress: Progress | None = None) -> Path:
     )
     export_bundle(request, progress)
     return bundle
+
+
+if __name__ == "__main__":
+    place = Path(sys.argv[1])
+    place.mkdir(parents=True)
+    print(full_width_bundle(place))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -14,7 +15,7 @@ import medsdk_runtimes
 from medsdk.tasks.gates import Form
 from medsdk_export.quantize import CalibrationRecord, quantize_form_a
 from medsdk_runtimes.contract import Array, Precision, Session, Settings
-from medsdk_runtimes.isa_tier import lower_tiers, open_at_tier
+from medsdk_runtimes.isa_tier import Tier, lower_tiers, open_at_tier
 
 REFERENCE_RUNTIME = "onnxruntime"
 """Runs every graph unoptimised, for what an INT8 variant is expected to give."""
@@ -149,13 +150,17 @@ def opened(
             settings = Settings(threads=threads, precision=attempt.precision)
             for runtime in medsdk_runtimes.available():
                 version = runtime.availability().version
-                for isa in ("native", *lower_tiers(runtime.name)):
+                tiers: tuple[Literal["native"] | Tier, ...] = (
+                    "native",
+                    *lower_tiers(runtime.name),
+                )
+                for isa in tiers:
                     executor = Executor(runtime.name, version, isa)
                     try:
                         session = (
                             runtime.open(attempt.onnx, settings)
                             if isa == "native"
-                            else open_at_tier(runtime.name, attempt.onnx, settings, "avx2")
+                            else open_at_tier(runtime.name, attempt.onnx, settings, isa)
                         )
                     except MedsdkError as error:
                         refused[attempt.title].append((executor, str(error)))
@@ -169,13 +174,20 @@ def opened(
 
         def observe(tensor: NDArray[np.float32]) -> Observation:
             feed = {input_name: tensor}
+            outputs: dict[str, dict[Executor, Mapping[str, Array]]] = {}
+            for title, group in sessions.items():
+                outputs[title] = {}
+                for executor, session in list(group.items()):
+                    try:
+                        outputs[title][executor] = session.run(feed)
+                    except MedsdkError as error:
+                        # It failed once, so it is no target; the others go on without it.
+                        refused[title].append((executor, str(error)))
+                        del group[executor]
             return Observation(
                 reference=reference(tensor),
                 expected={title: session.run(feed) for title, session in plain.items()},
-                outputs={
-                    title: {executor: session.run(feed) for executor, session in group.items()}
-                    for title, group in sessions.items()
-                },
+                outputs=outputs,
             )
 
         yield observe, refused

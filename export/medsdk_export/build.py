@@ -375,10 +375,10 @@ class _Export:
             ):
                 clear.setdefault(label, []).append(index)
             self.say(phase, index + 1, len(cases))
-        if not clear:
+        if sum(map(len, clear.values())) < 2:
             raise InputsRefusedError(
                 "no known answer can be chosen",
-                got=f"{len(cases)} images, none with a decision margin above its tolerance",
+                got=f"{len(cases)} images, fewer than two with a clear decision margin",
                 expected="images that the network decides clearly",
                 remedy="give more cases",
             )

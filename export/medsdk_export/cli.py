@@ -149,7 +149,7 @@ def parse_models(words: list[str], task: Task) -> dict[str, Path]:
             if len(task.roles) != 1 or (separator and not Path(word).exists()):
                 raise ExportRefusedError(
                     "a model without the role of a network",
-                    got=repr(role if separator else "a bare file"),
+                    got="another role" if separator else "a bare file",
                     expected=f"ROLE=SOURCE with one of {', '.join(task.roles)}",
                 )
             role, path = task.roles[0], word

@@ -10,7 +10,7 @@ import typer
 
 from medsdk.cli.options import JsonFlag, QuietFlag
 from medsdk.cli.output import Progress, print_document, print_text
-from medsdk.errors import MedsdkError
+from medsdk.errors import MedsdkError, OutputNotWritableError
 
 if TYPE_CHECKING:
     from medsdk.results.documents import DemoDocument
@@ -21,8 +21,8 @@ MARKER = "demo.json"
 
 CALIBRATION_IMAGES, CALIBRATION_SEED = 64, 5005
 CASES, CASES_SEED = 400, 4004
-"""400 cases let an INT8 variant show up to 3 flips within the gate of 2 % at 95 %. The seeds share no patient with
-the training, validation and held-out sets."""
+"""400 cases let an INT8 variant show up to 3 flips within the gate of 2 % at 95 %. The seeds share
+no patient with the training, validation and held-out sets."""
 
 MR_OBJECTS = (
     "MR_small.dcm",
@@ -46,6 +46,13 @@ class DemoUnavailableError(MedsdkError):
 
     code = "demo-unavailable"
     exit_status = 3
+
+
+class DemoFailedError(MedsdkError):
+    """The demo saw something that must not be."""
+
+    code = "demo-failed"
+    exit_status = 1
 
 
 class DemoOutputError(MedsdkError):
@@ -111,8 +118,7 @@ def run_demo(out: Path, progress: Progress) -> tuple[DemoDocument, str]:
                 expected="the export side and pydicom-data",
                 remedy=remedy,
             )
-    used = out.exists() and any(out.iterdir() if out.is_dir() else [out])
-    if used and not (out / MARKER).is_file():
+    if _holds_something_else(out):
         raise DemoOutputError(
             "the demo's output directory holds something else",
             got="files that no demo wrote",
@@ -123,8 +129,12 @@ def run_demo(out: Path, progress: Progress) -> tuple[DemoDocument, str]:
 
     # Everything appears at once, so that an interrupted demo leaves the last one as it was.
     with new_directory(out, "the demo", replace=True) as folder:
-        document, table = _fill(folder, progress)
-        (folder / MARKER).write_text(document.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        try:
+            document, table = _fill(folder, progress)
+            text = document.model_dump_json(indent=2) + "\n"
+            (folder / MARKER).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise OutputNotWritableError.from_os("the demo", error) from error
     return document, _summary(out, document, table)
 
 
@@ -150,9 +160,9 @@ def _fill(folder: Path, progress: Progress) -> tuple[DemoDocument, str]:
 
     calibration, cases = folder / "calibration", folder / "cases"
     progress("making calibration phantoms", 0, None)
-    write(TASK, calibration, CALIBRATION_IMAGES, CALIBRATION_SEED)
+    write(TASK, calibration, CALIBRATION_IMAGES, CALIBRATION_SEED, report=False)
     progress("making labelled phantom cases", 0, None)
-    write(TASK, cases, CASES, CASES_SEED, cases / "cases.csv")
+    write(TASK, cases, CASES, CASES_SEED, cases / "cases.csv", report=False)
 
     bundle_path = folder / "bundle"
     request = ExportRequest(
@@ -176,7 +186,9 @@ def _fill(folder: Path, progress: Progress) -> tuple[DemoDocument, str]:
     with load(bundle_path) as engine:
         results = folder / "results"
         objects = [_object(name) for name in MR_OBJECTS]
-        run, _ = run_inputs(engine, objects, results, None, progress, pictures=False)
+        run, status = run_inputs(engine, objects, results, None, progress, pictures=False)
+        if status:
+            raise DemoFailedError("a real MR object of the demo was refused")
         image = open_dicom(_object(PICTURE_OF))
         finding = engine.predict(image)
         picture = finding_picture(image.frame(1), finding, bundle.manifest.task.title)
@@ -186,7 +198,7 @@ def _fill(folder: Path, progress: Progress) -> tuple[DemoDocument, str]:
         except MedsdkError as error:
             refused = describe_error(error)
         else:
-            raise DemoUnavailableError("an ultrasound clip was not refused by an MR task")
+            raise DemoFailedError("an ultrasound clip was not refused by an MR task")
     document = DemoDocument(
         notice=bundle.manifest.notice,
         bundle=describe_bundle(bundle.manifest, bundle.sha256),
@@ -197,6 +209,14 @@ def _fill(folder: Path, progress: Progress) -> tuple[DemoDocument, str]:
         files=("bundle", "parity.txt", "verify.json", "results/findings.json", "finding.png"),
     )
     return document, table
+
+
+def _holds_something_else(out: Path) -> bool:
+    try:
+        used = out.exists() and any(out.iterdir() if out.is_dir() else [out])
+        return used and not (out / MARKER).is_file()
+    except OSError as error:
+        raise OutputNotWritableError.from_os("the demo", error) from error
 
 
 def _object(name: str) -> Path:

@@ -138,7 +138,9 @@ def read_cases(table: Path, task: Task, labels: Iterable[str]) -> list[Case]:
     if not rows or sorted(header) != sorted(COLUMNS):
         raise InputsRefusedError(
             "the table of cases has no cases or another header",
-            got=f"{len(rows)} rows, columns {', '.join(map(str, header)) or 'none'}",
+            # Without a header row the first case would stand here, so only known names do.
+            got=f"{len(rows)} rows, {len(header)} columns, of them "
+            f"{', '.join(name for name in COLUMNS if name in header) or 'none'} as expected",
             expected=f"columns {', '.join(COLUMNS)} and at least one row",
         )
     allowed = list(labels)

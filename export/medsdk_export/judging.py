@@ -22,6 +22,9 @@ from medsdk_runtimes.contract import Array
 TOLERANCE_FACTOR = 1.5
 """A known answer's tolerance over the worst difference seen (docs/conventions.md)."""
 
+_REASON_CHARACTERS = 1000
+"""Runtimes put long texts into their errors, and a manifest's sentences are limited."""
+
 
 @dataclass(frozen=True)
 class Judgement:
@@ -33,7 +36,8 @@ class Judgement:
         reason: Why, in a sentence.
         targets: Runtimes on which it passed.
         tolerance: For each output, what a known answer may differ by.
-        worst_difference: For each output, the worst difference seen on the targets.
+        worst_difference: For each output, the worst difference seen on the targets, or on every
+            runtime where there is no target.
         parity: One record an executor, where there were labelled cases.
     """
 
@@ -71,7 +75,8 @@ def judge(
     Returns:
         The judgement.
     """
-    executors = list(observed[0].observation.outputs[attempt.title]) if observed else []
+    # One that failed on a later image is among `refused` and not in the last observation.
+    executors = list(observed[-1].observation.outputs[attempt.title]) if observed else []
     problems: dict[str, list[str]] = {executor.runtime: [] for executor in executors}
     for executor, why in refused:
         problems.setdefault(executor.runtime, []).append(f"{executor}: {why}")
@@ -96,17 +101,19 @@ def judge(
             undecided.setdefault(executor.runtime, []).extend(record.reasons)
     for runtime, text in _isa_ladder(task, records):
         problems[runtime].append(text)
+    if task.purpose == "benchmark":
+        undecided.clear()  # no gate is claimed that more cases could decide
 
     labelled = any(item.truth is not None for item in observed)
     good = [runtime for runtime, texts in problems.items() if not texts]
     targets = tuple(runtime for runtime in good if runtime not in undecided)
-    seen = {
-        name: max(
-            (worst[executor][name] for executor in executors if executor.runtime in targets),
-            default=0.0,
-        )
-        for name in (observed[0].observation.reference if observed else ())
-    }
+    counted = [
+        worst[executor]
+        for executor in executors
+        if (executor.runtime in targets or not targets)
+        and all(map(math.isfinite, worst[executor].values()))
+    ]
+    seen = {name: max(item[name] for item in counted) for name in (counted[0] if counted else ())}
     failures = [text for texts in problems.values() for text in texts]
     status: Status
     if attempt.form != "float" and task.purpose == "benchmark" and targets:
@@ -128,7 +135,7 @@ def judge(
     return Judgement(
         attempt=attempt,
         status=status,
-        reason=reason,
+        reason=reason[:_REASON_CHARACTERS],
         targets=targets if status == "shipped" else (),
         tolerance=_tolerances(task, attempt, seen),
         worst_difference=seen,

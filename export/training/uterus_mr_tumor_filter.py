@@ -15,12 +15,14 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import multiprocessing
 import platform
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import partial
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -32,11 +34,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from medsdk_export.architectures import build
-from medsdk_export.phantoms.uterus_mr import LABELS, Phantom, slices
+from medsdk_export.phantoms.uterus_mr import LABELS, Phantom, slice_at
 
 ARCHITECTURE = "mobilenet-v2"
 ARCHITECTURE_PARAMETERS = {"width": 0.5, "classes": 2}
 SIZE = 224
+# Side of the maps that say where the tumour is; training alone uses them.
+MAP_SIZE = 56
+# The layer whose features the maps supervise has one cell for 16 x 16 input pixels.
+MAP_LAYERS = 14
+MAP_STRIDE = 16
 # The channel statistics that torchvision's classifiers use.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -57,11 +64,25 @@ class Split:
 
 @dataclass(frozen=True)
 class Stage:
-    """Epochs at one input size; the last stage trains at the size that is deployed."""
+    """Epochs on one view of the slices; the last stage sees what is deployed.
+
+    The uterus lies near the middle of every slice. Most epochs see a crop around it, which
+    costs a fraction of the whole slice.
+
+    Attributes:
+        size: Side of the network's input in pixels.
+        scale: Size of a pixel relative to the 224 x 224 slice, >= 1; the view covers
+            ``size * scale`` of its 224 pixels.
+        epochs: How often every slice is seen.
+        learning_rate: (first, last); half a cosine leads from one to the other.
+        borderline: Whether borderline tumours take part.
+    """
 
     size: int
+    scale: float
     epochs: int
-    peak_learning_rate: float
+    learning_rate: tuple[float, float]
+    borderline: bool = True
 
 
 @dataclass(frozen=True)
@@ -71,8 +92,15 @@ class Recipe:
     train: Split = Split(seed=1001, count=8000)
     validation: Split = Split(seed=2002, count=600)
     held_out: Split = Split(seed=3003, count=1600)
-    stages: tuple[Stage, ...] = (Stage(128, 8, 4e-3), Stage(SIZE, 5, 1.5e-3))
-    batch: int = 48
+    stages: tuple[Stage, ...] = (
+        Stage(96, 1.4, epochs=1, learning_rate=(3e-3, 3e-3), borderline=False),
+        Stage(96, 1.4, epochs=5, learning_rate=(3e-3, 1.5e-3)),
+        Stage(128, 1.0, epochs=5, learning_rate=(1.5e-3, 5e-4)),
+        Stage(SIZE, 1.0, epochs=2, learning_rate=(8e-4, 1e-5)),
+    )
+    warm_up_steps: int = 300
+    batch: int = 40
+    map_loss_weight: float = 2.0
     weight_decay: float = 0.02
     label_smoothing: float = 0.05
     torch_seed: int = 7
@@ -86,10 +114,12 @@ class Examples:
     Attributes:
         images: N x 224 x 224 uint8.
         targets: N int64, index into ``LABELS``.
+        maps: N x 56 x 56 uint8, 255 where the tumour is.
         strata: N names.
     """
 
     images: Tensor
+    maps: Tensor
     targets: Tensor
     strata: tuple[str, ...]
 
@@ -110,7 +140,28 @@ def to_bytes(stored: NDArray[np.uint16]) -> NDArray[np.uint8]:
     scaled = np.rint((np.clip(values, low, high) - low) / (high - low) * 255.0).astype(np.uint8)
     # One axis at a time, width first: the order Pillow itself uses is then not an assumption.
     wide = Image.fromarray(scaled).resize((SIZE, scaled.shape[0]), Image.Resampling.BILINEAR)
-    return np.asarray(wide.resize((SIZE, SIZE), Image.Resampling.BILINEAR))
+    return np.asarray(wide.resize((SIZE, SIZE), Image.Resampling.BILINEAR), dtype=np.uint8)
+
+
+def tumour_map(phantom: Phantom) -> NDArray[np.uint8]:
+    """Draw the tumour's disc over the slice.
+
+    Args:
+        phantom: The slice.
+
+    Returns:
+        56 x 56 uint8 over the same area as the slice: 255 inside the disc, 0 outside.
+    """
+    if phantom.centre_mm is None:
+        return np.zeros((MAP_SIZE, MAP_SIZE), dtype=np.uint8)
+    rows, columns = phantom.pixels.shape
+    cells = (np.arange(MAP_SIZE) + 0.5) / MAP_SIZE
+    x = phantom.origin_mm[0] + (cells * columns - 0.5) * phantom.spacing_mm[1]
+    y = phantom.origin_mm[1] + (cells * rows - 0.5) * phantom.spacing_mm[0]
+    distance = np.hypot(x[None, :] - phantom.centre_mm[0], y[:, None] - phantom.centre_mm[1])
+    # 3 mm of transition and 1.5 mm of margin: a cell is wider than the smallest tumours.
+    inside = np.clip((phantom.diameter_mm / 2.0 + 1.5 - distance) / 3.0 + 0.5, 0.0, 1.0)
+    return np.asarray(np.rint(inside * 255.0), dtype=np.uint8)
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -129,110 +180,154 @@ def normalise(images: Tensor) -> Tensor:
 
 
 def generate(split: Split, name: str) -> Examples:
-    """Generate and preprocess a split, reporting progress on stderr."""
+    """Generate and preprocess a split on every core, reporting progress on stderr."""
     images = np.empty((split.count, SIZE, SIZE), dtype=np.uint8)
-    phantoms: list[Phantom] = []
+    maps = np.empty((split.count, MAP_SIZE, MAP_SIZE), dtype=np.uint8)
+    tumours: list[int] = []
+    strata: list[str] = []
     start = time.monotonic()
-    for index, phantom in enumerate(slices(split.count, split.seed)):
-        images[index] = to_bytes(phantom.pixels)
-        phantoms.append(phantom)
-        if (index + 1) % 1000 == 0:
-            _log(f"{name}: {index + 1}/{split.count} slices, {time.monotonic() - start:.0f} s")
+    spawned = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(mp_context=spawned) as pool:
+        results = pool.map(_example, range(split.count), repeat(split.seed), chunksize=50)
+        for index, (image, area, tumour, stratum) in enumerate(results):
+            images[index], maps[index] = image, area
+            tumours.append(int(tumour))
+            strata.append(stratum)
+            if (index + 1) % 1000 == 0:
+                _log(f"{name}: {index + 1}/{split.count} slices, {time.monotonic() - start:.0f} s")
     return Examples(
         images=torch.from_numpy(images),
-        targets=torch.tensor([int(phantom.tumour) for phantom in phantoms]),
-        strata=tuple(phantom.stratum for phantom in phantoms),
+        maps=torch.from_numpy(maps),
+        targets=torch.tensor(tumours),
+        strata=tuple(strata),
     )
 
 
-def augment(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """Flip left to right, shift, turn, zoom and change gain and gamma, then resize.
+def _example(index: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], bool, str]:
+    """One slice of a split: image, tumour map, whether it shows a tumour, stratum."""
+    phantom = slice_at(index, seed)
+    return to_bytes(phantom.pixels), tumour_map(phantom), phantom.tumour, phantom.stratum
+
+
+def augment(
+    images: Tensor, maps: Tensor, stage: Stage, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Flip left to right, shift, turn, zoom, crop and change gain and gamma.
 
     Args:
         images: N x 224 x 224 uint8.
-        size: Side of the result in pixels.
+        maps: N x 56 x 56 uint8.
+        stage: The view.
         generator: Source of randomness.
 
     Returns:
-        N x size x size float32 in 0..255.
+        N x size x size float32 in 0..255, and N x 1 x cells x cells float32 in 0..1, the
+        largest map value in each cell.
     """
-    n = images.shape[0]
+    n, size = images.shape[0], stage.size
 
     def between(low: float, high: float) -> Tensor:
         return torch.rand(n, generator=generator) * (high - low) + low
 
     flip = (torch.rand(n, generator=generator) < 0.5).float() * 2.0 - 1.0
-    angle, zoom = between(-0.17, 0.17), between(0.9, 1.12)
+    angle = between(-0.17, 0.17)
+    zoom = between(0.9, 1.12) * (size * stage.scale / SIZE)
     cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
     theta = torch.stack(
         [
-            torch.stack([cos * flip, -sin, between(-0.1, 0.1)], dim=1),
-            torch.stack([sin * flip, cos, between(-0.1, 0.1)], dim=1),
+            torch.stack([cos * flip, -sin, between(-0.07, 0.07)], dim=1),
+            torch.stack([sin * flip, cos, between(-0.07, 0.07)], dim=1),
         ],
         dim=1,
     )
-    unit = images.to(torch.float32).div(255.0).unsqueeze(1)
-    if size != images.shape[-1]:
-        unit = nn.functional.interpolate(
-            unit, (size, size), mode="bilinear", align_corners=False, antialias=True
-        )
-    grid = nn.functional.affine_grid(theta, [n, 1, size, size], align_corners=False)
-    moved = nn.functional.grid_sample(unit, grid, padding_mode="border", align_corners=False)
+    moved = _sample(_shrink(images, stage.scale).div(255.0), theta, size, "border")
     exponent = between(0.85, 1.18).view(n, 1, 1, 1)
     gain = between(0.92, 1.08).view(n, 1, 1, 1)
-    return (moved.clamp(min=0.0).pow(exponent) * gain).clamp(0.0, 1.0).squeeze(1).mul(255.0)
+    pixels = (moved.clamp(min=0.0).pow(exponent) * gain).clamp(0.0, 1.0).squeeze(1).mul(255.0)
+
+    cells = size // MAP_STRIDE
+    located = _sample(maps.to(torch.float32).div(255.0).unsqueeze(1), theta, 4 * cells, "zeros")
+    return pixels, nn.functional.adaptive_max_pool2d(located, cells)
+
+
+def view(images: Tensor, stage: Stage) -> Tensor:
+    """Return what a stage sees without augmentation: N x size x size float32 in 0..255."""
+    shrunk = _shrink(images, stage.scale)
+    margin = (shrunk.shape[-1] - stage.size) // 2
+    end = margin + stage.size
+    return shrunk[:, 0, margin:end, margin:end]
 
 
 def train(recipe: Recipe, examples: Examples, validation: Examples) -> nn.Module:
-    """Train from scratch: AdamW, one cosine per stage, normal batch normalisation."""
+    """Train from scratch: AdamW, normal batch normalisation.
+
+    A slice's label alone says little about where to look. A second loss asks a 1x1
+    convolution on the stride-16 features for the tumour's place; it is dropped afterwards.
+    """
     torch.manual_seed(recipe.torch_seed)
     generator = torch.Generator().manual_seed(recipe.torch_seed)
     network = _new_network()
-    loss_function = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
-    start = time.monotonic()
+    features, classifier = network.get_submodule("features"), network.get_submodule("classifier")
+    assert isinstance(features, nn.Sequential)
+    lower, upper = features[:MAP_LAYERS], features[MAP_LAYERS:]
+    locate = nn.Conv2d(_output_channels(lower), 1, 1)
+    assert locate.bias is not None
+    nn.init.constant_(locate.bias, -3.0)
+    classify_loss = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
+    locate_loss = nn.BCEWithLogitsLoss(pos_weight=torch.tensor(4.0))
+    optimiser = torch.optim.AdamW(
+        _parameter_groups(nn.ModuleList([network, locate]), recipe.weight_decay)
+    )
+    start, step = time.monotonic(), 0
     for stage in recipe.stages:
-        steps = stage.epochs * (len(examples.targets) // recipe.batch)
-        optimiser = torch.optim.AdamW(
-            _parameter_groups(network, recipe.weight_decay), lr=stage.peak_learning_rate
-        )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, partial(_warm_cosine, total=steps))
+        chosen = _chosen(examples, borderline=stage.borderline)
+        steps = stage.epochs * (len(chosen) // recipe.batch)
+        first_step = step
         for epoch in range(stage.epochs):
             network.train()
             losses = []
-            for rows in _batches(len(examples.targets), recipe.batch, generator):
-                images = augment(examples.images[rows], stage.size, generator)
-                loss = loss_function(network(normalise(images)), examples.targets[rows])
+            for rows in _batches(chosen, recipe.batch, generator):
+                rate = _between(*stage.learning_rate, (step - first_step) / steps)
+                for group in optimiser.param_groups:
+                    group["lr"] = rate * min(1.0, (step + 1) / recipe.warm_up_steps)
+                pixels, cells = augment(
+                    examples.images[rows], examples.maps[rows], stage, generator
+                )
+                middle = lower(normalise(pixels))
+                logits = classifier(upper(middle).mean(dim=(2, 3)))
+                label_loss = classify_loss(logits, examples.targets[rows])
+                loss = label_loss + recipe.map_loss_weight * locate_loss(locate(middle), cells)
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()
                 optimiser.step()
-                schedule.step()
-                losses.append(loss.item())
-            size = stage.size
-            accuracy = _accuracy(probabilities(network, validation, size), validation)
+                losses.append(label_loss.item())
+                step += 1
+            accuracy = _accuracy(probabilities(network, validation, stage), validation)
             _log(
-                f"{size} px epoch {epoch + 1}/{stage.epochs}: loss {np.mean(losses):.4f}, "
+                f"{stage.size} px epoch {epoch + 1}/{stage.epochs}: loss {np.mean(losses):.4f}, "
                 f"validation accuracy {accuracy:.4f}, {time.monotonic() - start:.0f} s"
             )
     network.eval()
     return network
 
 
-def probabilities(network: nn.Module, examples: Examples, size: int = SIZE) -> NDArray[np.float64]:
-    """Return each slice's tumour probability: N float64 in 0..1."""
+def probabilities(
+    network: nn.Module, examples: Examples, stage: Stage | None = None
+) -> NDArray[np.float64]:
+    """Return each slice's tumour probability: N float64 in 0..1.
+
+    Args:
+        network: Switched to evaluation mode.
+        examples: The slices.
+        stage: Whose view to use; None for the whole slice, as deployed.
+    """
     network.eval()
     parts = []
     with torch.inference_mode():
         for start in range(0, len(examples.targets), 64):
             images = examples.images[start : start + 64]
-            if size != SIZE:
-                images = nn.functional.interpolate(
-                    images.to(torch.float32).unsqueeze(1),
-                    (size, size),
-                    mode="bilinear",
-                    align_corners=False,
-                    antialias=True,
-                ).squeeze(1)
-            parts.append(torch.softmax(network(normalise(images)).double(), dim=1)[:, 1])
+            pixels = images if stage is None else view(images, stage)
+            parts.append(torch.softmax(network(normalise(pixels)).double(), dim=1)[:, 1])
     return torch.cat(parts).numpy()
 
 
@@ -361,17 +456,43 @@ def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str,
     ]
 
 
-def _warm_cosine(step: int, total: int) -> float:
-    warm = max(1, total // 12)
-    if step < warm:
-        return (step + 1) / warm
-    return 0.005 + 0.995 * 0.5 * (1.0 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
+def _between(first: float, last: float, share: float) -> float:
+    return last + (first - last) * 0.5 * (1.0 + math.cos(math.pi * share))
 
 
-def _batches(count: int, batch: int, generator: torch.Generator) -> Iterator[Tensor]:
-    order = torch.randperm(count, generator=generator)
-    for start in range(0, count - batch + 1, batch):
+def _batches(chosen: Tensor, batch: int, generator: torch.Generator) -> Iterator[Tensor]:
+    order = chosen[torch.randperm(len(chosen), generator=generator)]
+    for start in range(0, len(order) - batch + 1, batch):
         yield order[start : start + batch]
+
+
+def _chosen(examples: Examples, *, borderline: bool) -> Tensor:
+    rows = [
+        index
+        for index, stratum in enumerate(examples.strata)
+        if borderline or not stratum.endswith("-borderline")
+    ]
+    return torch.tensor(rows)
+
+
+def _output_channels(layers: nn.Module) -> int:
+    return [m.num_features for m in layers.modules() if isinstance(m, nn.BatchNorm2d)][-1]
+
+
+def _shrink(images: Tensor, scale: float) -> Tensor:
+    """N x 224 x 224 uint8 to N x 1 x S x S float32 in 0..255."""
+    wide = images.to(torch.float32).unsqueeze(1)
+    if scale == 1.0:
+        return wide
+    side = round(SIZE / scale)
+    return nn.functional.interpolate(
+        wide, (side, side), mode="bilinear", align_corners=False, antialias=True
+    )
+
+
+def _sample(images: Tensor, theta: Tensor, size: int, padding: str) -> Tensor:
+    grid = nn.functional.affine_grid(theta, [len(images), 1, size, size], align_corners=False)
+    return nn.functional.grid_sample(images, grid, padding_mode=padding, align_corners=False)
 
 
 def _accuracy(probability: NDArray[np.float64], examples: Examples) -> float:

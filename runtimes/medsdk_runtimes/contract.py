@@ -24,8 +24,9 @@ from medsdk_runtimes.errors import (
 )
 
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
-"""What a network as a whole runs in. `int8`: the layers that the graph quantizes run in
-8-bit integers and every other layer runs in float32."""
+"""What a network as a whole runs in. `int8`: layers that the graph quantizes run in 8-bit
+integers and everything else in float32; `Effective.evidence` counts how many do, since a runtime
+may leave some of them in float32."""
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 """Every `Precision`."""
@@ -164,6 +165,20 @@ class Session(ABC):
             ForkedProcessError: In a forked child of the process that opened the session.
             InferenceFailedError: The runtime itself failed.
         """
+        self.check_usable()
+        _check(tensors, self._expected_inputs, TensorMismatchError, "input")
+        results = self._run(tensors)
+        _check(results, self._expected_outputs, OutputMismatchError, "output")
+        return results
+
+    @final
+    def check_usable(self) -> None:
+        """Raise unless `run` may be called here.
+
+        Raises:
+            SessionClosedError: After `close()`.
+            ForkedProcessError: In a forked child of the process that opened the session.
+        """
         if self._closed:
             raise SessionClosedError(
                 "the session is closed", remedy="open the graph again; a session cannot be reopened"
@@ -175,10 +190,6 @@ class Session(ABC):
                 expected=f"process {self._process_id}, which opened it",
                 remedy="start workers with the 'spawn' method and load the bundle in each",
             )
-        _check(tensors, self._expected_inputs, TensorMismatchError, "input")
-        results = self._run(tensors)
-        _check(results, self._expected_outputs, OutputMismatchError, "output")
-        return results
 
     @final
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -28,7 +29,9 @@ def new_directory(target: Path, what: str, *, replace: bool = False) -> Iterator
     Raises:
         OutputNotWritableError: The place exists already, cannot be written, or is full.
     """
-    if target.exists() and not replace:
+    with _reported(what):
+        there = target.exists()
+    if there and not replace:
         raise OutputNotWritableError(
             f"{what} is there already",
             got="an existing file or directory",
@@ -37,7 +40,7 @@ def new_directory(target: Path, what: str, *, replace: bool = False) -> Iterator
         )
     with _reported(what):
         target.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
+        made = _beside(target, "partial")
     try:
         yield made
         with _reported(what):
@@ -51,9 +54,8 @@ def _publish(made: Path, target: Path) -> None:
         if path.is_file():
             with path.open("rb+") as file:
                 os.fsync(file.fileno())
-    made.chmod(0o755)
     if target.exists():
-        aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.old-", dir=target.parent))
+        aside = _beside(target, "old")
         old = aside / "old"
         try:
             target.replace(old)
@@ -67,6 +69,17 @@ def _publish(made: Path, target: Path) -> None:
     else:
         made.replace(target)
     sync_directory(target.parent)
+
+
+def _beside(target: Path, kind: str) -> Path:
+    """A fresh hidden directory next to `target`.
+
+    Not `tempfile.mkdtemp`: what that makes is its owner's alone, and on Windows the renamed
+    directory would stay closed to the account that a scanner's service runs under.
+    """
+    path = target.parent / f".{target.name}.{kind}-{secrets.token_hex(4)}"
+    path.mkdir()
+    return path
 
 
 @contextmanager

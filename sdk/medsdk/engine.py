@@ -138,6 +138,7 @@ class Engine:
 
     def _answer(self, frame: Frame, source_uid: str, number: int, roi: Box | None) -> Finding:
         stage = self._pipeline.stage
+        stage.session.check_usable()  # also where the frame leaves nothing to run
         prepared = stage.preprocessor.prepare(frame, roi)
         if prepared.no_result is not None:
             return Finding(

@@ -57,8 +57,9 @@ def _marked(image: bytes, **broken: Any) -> pydicom.FileDataset:
         setattr(dataset, keyword, value)
     dataset.private_block(0x0011, WORDS, create=True).add_new(1, "LO", IDENTITY)
     for keyword, value in broken.items():
+        vr = "UI" if keyword.endswith("UID") else "LO"
         dataset[keyword] = pydicom.DataElement(
-            pydicom.tag.Tag(keyword), "LO", value, validation_mode=0
+            pydicom.tag.Tag(keyword), vr, value, validation_mode=0
         )
     return dataset
 
@@ -86,6 +87,7 @@ def objects(image: bytes) -> dict[str, bytes]:
         "slope": _bytes(_marked(image, RescaleSlope="CANARY", RescaleIntercept="JANE")),
         "frames": _bytes(_marked(image, NumberOfFrames="CANARY")),
         "spacing": _bytes(_marked(image, PixelSpacing="CANARY\\JANE")),
+        "uid": _bytes(_marked(image, SOPInstanceUID="CANARY JANE", SOPClassUID="CANARY.4711")),
         "syntax": whole.replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.70707070707\0"),
     }
     assert CANARY.encode() in found["syntax"]

@@ -19,21 +19,24 @@ COMMAND = [sys.executable, "-c", "from medsdk.cli import main; main()"]
 
 def _stopped(bundle: Path, number: int, *words: str) -> tuple[int, str, str]:
     """A bench of many runs, stopped once it says that it is timing."""
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [*COMMAND, "bench", str(bundle), "--runs", "100000000", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         encoding="utf-8",
-    )
-    assert process.stderr is not None
-    said = ""
-    while "timing" not in said:
-        line = process.stderr.readline()
-        assert line, said
-        said += line
-    process.send_signal(number)
-    out, err = process.communicate(timeout=120)
+    ) as process:
+        try:
+            assert process.stderr is not None
+            said = ""
+            while "timing" not in said:
+                line = process.stderr.readline()
+                assert line, said
+                said += line
+            process.send_signal(number)
+            out, err = process.communicate(timeout=300)
+        finally:
+            process.kill()  # it would go on for hours
     return process.returncode, out, said + err
 
 

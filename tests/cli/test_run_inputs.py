@@ -223,6 +223,16 @@ def test_findings_replace_those_of_the_run_before(cli, bundle_dir, image, tmp_pa
     assert sorted(item.name for item in out.iterdir()) == ["findings.json", "mine.txt"]
 
 
+def test_a_run_without_findings_leaves_none_of_the_run_before(cli, bundle_dir, image, tmp_path):
+    good, bad, out = tmp_path / "good.dcm", tmp_path / "bad.dcm", tmp_path / "out"
+    good.write_bytes(image)
+    bad.write_bytes(b"hello")
+    assert cli("run", bundle_dir, good, "--out", out, "--pictures").status == 0
+    assert len([path for path in out.rglob("*") if path.is_file()]) == 2
+    assert cli("run", bundle_dir, bad, "--out", out).status == 4
+    assert not [path for path in out.rglob("*") if path.is_file()]
+
+
 def test_progress_is_quiet_when_asked(cli, bundle_dir, image, tmp_path):
     path = tmp_path / "a.dcm"
     path.write_bytes(image)

@@ -49,6 +49,7 @@ WRONG = [
     ("run B good.dcm", 2, "usage", "--out"),
     ("run B good.dcm --out o --nonsense", 2, "usage", "--nonsense"),
     ("run B good.dcm --out o --threads 0", 2, "usage", "--threads"),
+    ("run B good.dcm --out o --threads 4096", 2, "setting-refused", "4096 threads"),
     ("run B good.dcm --out o --threads two", 2, "usage", "--threads"),
     ("run B nothing.dcm --out o", 4, "pixel-input-unreadable", "nothing at that path"),
     ("run B good.dcm empty --out o", 4, "pixel-input-unreadable", "input 2"),
@@ -70,6 +71,7 @@ WRONG = [
     ("verify good.dcm", 4, "bundle-unreadable", "a file"),
     ("verify", 2, "usage", "BUNDLE"),
     ("verify B more", 2, "usage", "more"),
+    ("verify B --threads 4096", 2, "setting-refused", "4096 threads"),
     ("verify B --variant fp32", 2, "usage", "--variant"),
     ("verify B --runtime tflite", 3, "runtime-unavailable", "tflite"),
     ("verify B --runtime onnxruntime --runtime tflite", 3, "runtime-unavailable", "tflite"),
@@ -118,6 +120,14 @@ def test_text_and_json_of_a_wrong_command(cli, place, monkeypatch, words, status
     facts = [error[name] for name in ("what", "got", "expected", "remedy") if error[name]]
     assert said == facts or code == "usage"  # where --json itself may be named in the answer
     assert "medsdk: " not in as_json.err
+
+
+def test_a_word_that_was_typed_wrongly_stands_on_standard_error_alone(cli, bundle_dir):
+    typed = "/home/jane-doe/scan.dcm"
+    done = cli("inspect", bundle_dir, typed, "--json")
+    assert (done.status, done.json["error"]["code"]) == (2, "usage")
+    assert typed in done.err
+    assert "jane" not in done.out
 
 
 def test_toml_is_no_json(cli):

@@ -74,6 +74,30 @@ def test_known_answers_keep_a_margin_and_are_spread_over_the_labels(bundle_dir: 
     assert labels == {"none": 3, "tumour": 3}
 
 
+def test_images_within_twice_the_tolerance_are_no_known_answers(
+    few: Any, make_task: Callable[..., Task], tmp_path: Path, only_onnxruntime: None
+) -> None:
+    """With a tolerance of 1.3 about half of the cases are borderline."""
+    tolerance = 1.3
+    task = make_task(
+        ("[gates.fp32]\natol = 1e-4", f"[gates.fp32]\natol = {tolerance}"),
+        ('float = { "filter.logits" = 1e-3 }', 'float = { "filter.logits" = 9.0 }'),
+    )
+    export_bundle(few.request(tmp_path / "all", known_answers=8))
+    export_bundle(few.request(tmp_path / "clear", task=task, known_answers=8))
+
+    def differences(out: Path) -> list[float]:
+        bundle = Bundle.open(out)
+        found = (bundle.array(a.outputs["filter"]["logits"]) for a in bundle.manifest.known_answers)
+        return sorted(float(logits[0, 1]) - float(logits[0, 0]) for logits in found)
+
+    every = differences(tmp_path / "all")
+    assert len(every) == 8
+    clear = [value for value in every if abs(value) > 2 * tolerance]
+    assert 0 < len(clear) < 8
+    assert differences(tmp_path / "clear") == clear
+
+
 def test_tolerances_follow_from_the_worst_difference(bundle_dir: Path) -> None:
     manifest = Bundle.open(bundle_dir).manifest
     for variant in manifest.networks["filter"].variants.values():

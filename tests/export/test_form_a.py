@@ -220,6 +220,9 @@ def test_layers_and_residual_sums_are_quantized(quantized: _Quantized) -> None:
         assert all(quantized.dequantize_before(item) for item in node.input[:2]), name
     residual = quantized.layer("residual")
     assert all(quantized.dequantize_before(name) for name in residual.input)
+    # A runtime fuses the sum into integers only where its result is quantized at once.
+    readers = [node.op_type for node in quantized.model.graph.node if "sum" in node.input]
+    assert readers == ["QuantizeLinear"]
 
 
 def test_elementwise_tails_and_constant_sums_stay_float(quantized: _Quantized) -> None:

@@ -197,8 +197,11 @@ def test_only_a_benchmark_ships_int8_without_cases(purpose: str, task: Task) -> 
     assert found.status == ("shipped" if purpose == "benchmark" else "unjudged")
     if purpose == "benchmark":
         assert "no clinical gate" in found.reason
+        assert _judge(changed, INT8, 5, {ORT: _same}).status == "shipped"
         worse = _judge(changed, INT8, 5, {ORT: _off(5.0)}, labelled=False)
         assert worse.status != "shipped"
+        flipping = _judge(changed, INT8, 300, {ORT: _flip(*range(30))}, own=_flip(*range(30)))
+        assert flipping.status == "rejected"
 
 
 @pytest.mark.parametrize(
@@ -226,6 +229,18 @@ def test_a_runtime_that_is_no_target_does_not_widen_the_tolerance(task: Task) ->
     found = _judge(task, INT8, 300, {ORT: _off(0.01), OPENVINO: _off(3.0)})
     assert found.targets == ("onnxruntime",)
     assert found.tolerance["logits"] == pytest.approx(0.015, rel=1e-3)
+
+
+def test_a_variant_that_does_not_ship_says_how_far_it_was(task: Task) -> None:
+    found = _judge(task, INT8, 20, {ORT: _off(0.3), OPENVINO: _off(math.nan)})
+    assert found.status == "rejected"
+    assert found.worst_difference == {"logits": pytest.approx(0.3, rel=1e-5)}
+    assert _judge(task, INT8, 20, {ORT: _off(math.nan)}).worst_difference == {}
+
+
+def test_a_long_reason_fits_into_a_manifest(task: Task) -> None:
+    refused = [(Executor(f"runtime-{n}", "1", "native"), "x" * 900) for n in range(9)]
+    assert len(_judge(task, INT8, 20, {}, refused=refused).reason) <= 2000
 
 
 def test_of_two_attempts_the_one_on_more_runtimes_is_kept(task: Task) -> None:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 import medsdk
@@ -43,7 +44,7 @@ def test_eight_threads_get_the_answers_of_one(bundle_dir, inputs, runtime, varia
         expected = [engine.predict(data) for data in inputs]
 
         def work(worker):
-            start.wait(60)
+            start.wait(300)
             return [
                 engine.predict(inputs[(worker + turn) % len(inputs)])
                 == expected[(worker + turn) % len(inputs)]
@@ -63,8 +64,10 @@ def test_a_closed_engine_answers_nothing(bundle_dir, inputs, runtime):
     engine.predict(inputs[0])
     engine.close()
     engine.close()
-    with pytest.raises(SessionClosedError):
-        engine.predict(inputs[0])
+    constant = medsdk.Frame(np.full((48, 64), 7))  # a frame that needs no network
+    for source in (inputs[0], constant):
+        with pytest.raises(SessionClosedError):
+            engine.predict(source)
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
@@ -139,6 +142,7 @@ def test_what_is_pinned_wrongly_is_refused(bundle_dir):
         ({"device": ""}, DeviceUnavailableError),
         ({"threads": 0}, SettingRefusedError),
         ({"threads": -1}, SettingRefusedError),
+        ({"threads": 4096}, SettingRefusedError),
     ],
 )
 def test_an_empty_choice_is_no_default(bundle_dir, argument, error):

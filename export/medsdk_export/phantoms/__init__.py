@@ -18,12 +18,17 @@ TASKS: tuple[str, ...] = ("uterus-mr/tumor-filter",)
 
 
 def write(
-    task_id: str, directory: Path, count: int, seed: int, cases_csv: Path | None = None
+    task_id: str,
+    directory: Path,
+    count: int,
+    seed: int,
+    cases_csv: Path | None = None,
+    *,
+    report: bool = True,
 ) -> tuple[Path, ...]:
     """Write phantoms as DICOM files ``0000.dcm``, ``0001.dcm`` and so on.
 
-    Existing files of those names are replaced; others are left alone. Long runs report on
-    stderr.
+    Existing files of those names are replaced; others are left alone.
 
     Args:
         task_id: One of :data:`TASKS`.
@@ -33,6 +38,7 @@ def write(
         cases_csv: Where to write the truth: UTF-8, header ``path,truth,patient,stratum``,
             one row a file, ``path`` relative to the CSV's folder with forward slashes,
             ``truth`` the label string.
+        report: Whether long runs report on stderr.
 
     Returns:
         The files, in order.
@@ -45,4 +51,4 @@ def write(
         raise ValueError(f"no phantoms for task {task_id!r}; allowed: {', '.join(TASKS)}")
     if count < 1 or seed < 0:
         raise ValueError(f"count must be 1 or more and seed 0 or more; got {count}, {seed}")
-    return write_cases(slices(count, seed), count, directory, cases_csv)
+    return write_cases(slices(count, seed), count, directory, cases_csv, report=report)

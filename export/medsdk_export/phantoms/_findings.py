@@ -22,8 +22,8 @@ ConfounderKind: TypeAlias = Literal["plain", "contraction", "junctional", "cyst"
 _KINDS: tuple[ConfounderKind, ...] = ("plain", "contraction", "junctional", "cyst", "vessels")
 
 # Below either figure a slice counts as borderline; set by looking at the pictures.
-_BORDERLINE_DIAMETER_MM = 13.0
-_BORDERLINE_CONTRAST = 0.2
+_BORDERLINE_DIAMETER_MM = 15.0
+_BORDERLINE_CONTRAST = 0.35
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ class Tumour:
         start = cut if extent == 3 else -1.0
         stop = (-1.0, 1.0, cut, 1.0)[extent]
         leiomyoma = bool(rng.random() < 0.65)
-        diameter_mm = float(np.exp(rng.uniform(math.log(12.0), math.log(60.0))))
-        contrast = float(rng.uniform(0.14, 0.5) if leiomyoma else rng.uniform(0.16, 0.65))
+        diameter_mm = float(np.exp(rng.uniform(math.log(18.0), math.log(64.0))))
+        contrast = float(rng.uniform(0.3, 0.65) if leiomyoma else rng.uniform(0.45, 1.0))
         return Tumour(
             kind="leiomyoma" if leiomyoma else "heterogeneous",
             diameter_mm=diameter_mm,
@@ -194,10 +194,10 @@ class Confounder:
         return Confounder(
             kind=kind,
             size_mm=float(rng.uniform(14.0, 34.0)) * size[kind],
-            contrast=float(rng.uniform(0.12, 0.5)),
+            contrast=float(rng.uniform(0.1, 0.3)),
             theta_rad=float(rng.uniform(0.0, 2.0 * math.pi)),
             radius=float(rng.uniform(0.5, 0.85)),
-            slender=float(rng.uniform(0.4, 0.8)),
+            slender=float(rng.uniform(0.3, 0.6)),
             edge_mm=float(rng.uniform(2.0, 6.0)),
             seed=int(rng.integers(2**63)),
         )

@@ -18,7 +18,12 @@ _REPORT_EVERY_S = 2.0
 
 
 def write_cases(
-    phantoms: Iterable[Phantom], count: int, directory: Path, cases_csv: Path | None
+    phantoms: Iterable[Phantom],
+    count: int,
+    directory: Path,
+    cases_csv: Path | None,
+    *,
+    report: bool,
 ) -> tuple[Path, ...]:
     """Write each phantom as one file, then the table.
 
@@ -27,6 +32,7 @@ def write_cases(
         count: How many there are, for the number of digits and the progress report.
         directory: Made where it is missing.
         cases_csv: Where the table goes, or None for no table.
+        report: Whether to report on stderr every two seconds.
 
     Returns:
         The files, in order.
@@ -43,7 +49,7 @@ def write_cases(
             # os.path, because Path.relative_to cannot climb out of a folder before 3.12.
             relative = Path(os.path.relpath(path, cases_csv.parent)).as_posix()
             rows.append((relative, phantom.label, phantom.patient, phantom.stratum))
-        if time.monotonic() - reported >= _REPORT_EVERY_S:
+        if report and time.monotonic() - reported >= _REPORT_EVERY_S:
             reported = time.monotonic()
             sys.stderr.write(f"{len(files)}/{count} phantoms\n")
     if cases_csv is not None:

@@ -61,15 +61,19 @@ def calibrate(
         ValueError: There was no sample.
     """
     reader = _Reader(input_name, iter(tensors), progress)
-    with tempfile.TemporaryDirectory(prefix="medsdk-calibration-") as folder:
+    with tempfile.TemporaryDirectory(
+        prefix="medsdk-calibration-", ignore_cleanup_errors=True
+    ) as folder:
         source = Path(folder, "model.onnx")
         source.write_bytes(model.SerializeToString())
         calibrator = create_calibrator(
             source, None, str(Path(folder, "augmented.onnx")), CalibrationMethod.MinMax
         )
-        calibrator.collect_data(reader)
-        data = calibrator.compute_data()
-        del calibrator  # holds the augmented file open, which Windows will not delete
+        try:
+            calibrator.collect_data(reader)
+            data = calibrator.compute_data()
+        finally:
+            del calibrator  # holds the augmented file open, which Windows will not delete
     if reader.done == 0:
         raise ValueError("no calibration sample")
     ranges = {

@@ -185,7 +185,38 @@ class Manifest(Strict):
                 raise ValueError(f"{path!r} is used but not listed in files")
         if len({answer.id for answer in self.known_answers}) != len(self.known_answers):
             raise ValueError("two known answers share an id")
+        for answer in self.known_answers:
+            self._check_answer(answer)
         return self
+
+    def _check_answer(self, answer: KnownAnswer) -> None:
+        """A known answer has every stage of every network, and of every quantized variant."""
+        for role in self.task.roles:
+            network = self.task.network_of(role)
+            names = {output.name for output in network.outputs}
+            kept = answer.variant_outputs.get(role, {})
+            needed = {
+                name
+                for name, variant in self.networks[role].variants.items()
+                if variant.status == "shipped" and variant.form != "float"
+            }
+            for what, have, want in (
+                ("tensors", answer.tensors.keys() & {role}, {role}),
+                (f"outputs.{role}", answer.outputs.get(role, {}).keys(), names),
+                (f"variant_outputs.{role}", kept.keys(), needed),
+                *((f"variant_outputs.{role}.{n}", kept.get(n, {}).keys(), names) for n in needed),
+            ):
+                if set(have) != set(want):
+                    raise ValueError(
+                        f"known answer {answer.id!r}: {what} has {sorted(have)}, needed "
+                        f"{sorted(want)}"
+                    )
+            decode = network.decode
+            if decode.kind == "classification":
+                if set(answer.probabilities) != set(decode.labels):
+                    raise ValueError(f"known answer {answer.id!r}: probabilities of other labels")
+                if answer.label not in decode.labels:
+                    raise ValueError(f"known answer {answer.id!r}: an unknown label")
 
     def referenced_files(self) -> list[str]:
         """Paths that the networks and known answers name."""

@@ -15,7 +15,7 @@ import typer
 
 from medsdk._refusals import OutputNotWritableError
 from medsdk._version import __version__
-from medsdk.cli.output import ReaderGoneError, print_document, print_error, print_text
+from medsdk.cli.output import ReaderGoneError, print_document, print_error, print_note, print_text
 from medsdk_runtimes.errors import MedsdkError
 
 COMMAND_GROUP = "medsdk.commands"
@@ -30,6 +30,13 @@ class UsageError(MedsdkError):
 
     code = "usage"
     exit_status = EXIT_USAGE
+
+
+class SystemRefusedError(MedsdkError):
+    """The operating system refused something that no command foresaw."""
+
+    code = "system-refused"
+    exit_status = 3
 
 
 class InterruptedCommandError(MedsdkError):
@@ -125,11 +132,20 @@ def _run(words: list[str], *, as_json: bool) -> int:
     except MedsdkError as error:
         return _report(error, as_json=as_json)
     except typer.TyperException as error:
-        shown = UsageError(
-            error.format_message() if hasattr(error, "format_message") else str(error),
-            remedy="`medsdk --help`, or --help after a command",
-        )
+        typed = error.format_message() if hasattr(error, "format_message") else str(error)
+        if as_json:  # the words that were typed may be a path: they go to standard error alone
+            print_note(typed)
+            typed = "the command line is wrong; standard error says where"
+        shown = UsageError(typed, remedy="`medsdk --help`, or --help after a command")
         return _report(shown, as_json=as_json)
+    except OSError as error:
+        # Whatever no command foresaw, for instance a name that is too long: never its path.
+        unforeseen = SystemRefusedError(
+            "the operating system refused something",
+            got=error.strerror or type(error).__name__,
+            expected="paths that exist, that this user may use, and that are not too long",
+        )
+        return _report(unforeseen, as_json=as_json)
     except (KeyboardInterrupt, typer.Abort):
         result = EXIT_INTERRUPTED
     if result == EXIT_INTERRUPTED:  # typer makes a silent 130 of a KeyboardInterrupt

@@ -126,6 +126,7 @@ def run_inputs(
         MedsdkError: No input could be used: that of the first.
         OutputNotWritableError: `out` cannot be written.
     """
+    from medsdk._refusals import OutputNotWritableError
     from medsdk.atomic import write_file
     from medsdk.pixels import open_dicom
     from medsdk.results.describing import (
@@ -140,6 +141,7 @@ def run_inputs(
     from medsdk_runtimes.errors import MedsdkError
 
     manifest = engine.bundle.manifest
+    _remove_earlier(out)
     findings, refused, errors = [], [], []
     for index, path in enumerate(files, 1):
         progress("running", index - 1, len(files))
@@ -152,9 +154,9 @@ def run_inputs(
                     png = finding_picture(image.frame(number), finding, manifest.task.title)
                     name = f"input-{index:04}-frame-{number:04}.png"
                     write_file(out / "pictures" / name, png, "a picture")
+        except OutputNotWritableError:
+            raise
         except MedsdkError as error:
-            if error.code == "output-not-writable":
-                raise
             refused.append(RefusedInput(input_index=index, error=describe_error(error)))
             errors.append(error)
             if len(files) > 1:
@@ -176,6 +178,21 @@ def run_inputs(
     text = document.model_dump_json(indent=2) + "\n"
     write_file(out / FINDINGS, text.encode(), FINDINGS)
     return document, errors[0].exit_status if errors else 0
+
+
+def _remove_earlier(out: Path) -> None:
+    """Take away an earlier run's results, so that nobody reads them as this run's.
+
+    Raises:
+        OutputNotWritableError: They cannot be removed.
+    """
+    from medsdk._refusals import OutputNotWritableError
+
+    try:
+        for path in (out / FINDINGS, *(out / "pictures").glob("input-*-frame-*.png")):
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputNotWritableError.from_os(FINDINGS, error) from error
 
 
 def _files(inputs: list[Path]) -> list[tuple[Path, str]]:

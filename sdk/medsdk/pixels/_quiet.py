@@ -39,6 +39,7 @@ class _QuietLogs(logging.Filter):
 
 _WARNING_FILTER = ("ignore", _QuietThread(), Warning, None, 0)
 _LOG_FILTER = _QuietLogs()
+_installing = threading.Lock()
 
 
 def _install() -> None:
@@ -66,7 +67,8 @@ def reading(what: str) -> Iterator[None]:
     """
     import pydicom  # noqa: F401  # its loggers exist from here on
 
-    _install()
+    with _installing:
+        _install()
     _thread.depth = getattr(_thread, "depth", 0) + 1
     try:
         yield

@@ -11,6 +11,7 @@ import medsdk_runtimes
 from medsdk._refusals import VariantUnavailableError
 from medsdk.bundle.manifest import Manifest
 from medsdk_runtimes.contract import Effective, Precision, Settings
+from medsdk_runtimes.errors import SettingRefusedError
 from medsdk_runtimes.isa_tier import lower_tiers
 from medsdk_runtimes.threads import ThreadBudget
 
@@ -102,6 +103,7 @@ def pick(
     Raises:
         VariantUnavailableError: A network has no such variant, it was not shipped, or it is
             not meant for the runtime.
+        SettingRefusedError: More threads than the process's budget.
     """
     networks = {}
     for role, network in manifest.networks.items():
@@ -120,7 +122,15 @@ def pick(
                 expected=f"one of {', '.join(item.targets)}",
             )
         networks[role] = Choice(variant, item.precision)
-    count = ThreadBudget.process().total if threads is None else threads
+    budget = ThreadBudget.process()
+    count = budget.share() if threads is None else threads
+    if not 1 <= count <= budget.total:
+        raise SettingRefusedError(
+            "more threads were asked for than the process has",
+            got=f"{count} threads",
+            expected=f"1 to {budget.total}, the thread budget of this process",
+            remedy="ThreadBudget.process().set(n) before the first load, where that is meant",
+        )
     return Candidate(runtime, device, networks, count)
 
 
