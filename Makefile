@@ -50,7 +50,7 @@ full-size: $(READY)
 	$(BIN)/python benchmarks/full_width.py build/full-size
 
 train: $(READY)
-	$(BIN)/python export/training/uterus_mr_tumor_filter.py
+	$(BIN)/python export/training/uterus_mr_tumor_filter.py --out export/medsdk_export/reference_weights/uterus-mr
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

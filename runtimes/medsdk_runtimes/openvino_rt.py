@@ -231,12 +231,31 @@ class _OvSession(Session):
                 for name, index in self._output_indices.items()
             }
         except Exception as error:  # noqa: BLE001 - the library raises RuntimeError and others
+            self._drop(requests)
             raise InferenceFailedError(
                 "OpenVINO failed while it ran the graph", got=_opening.library_words(error)
             ) from None
-        # A request that failed is in an unknown state and is not given back.
+        if requests.failed:  # in another thread, while this call ran
+            return self._run(tensors)
         requests.give_back(request)
         return results
+
+    def _drop(self, failed: _Requests) -> None:
+        """Compile a form again after one of its requests failed.
+
+        OpenVINO 2026.4.1 gives wrong values, without an error, from every later request of a
+        compiled model of which one request has failed.
+        """
+        failed.failed = True
+        with self._lock:
+            compiler = self._compiler
+            if compiler is None:
+                return
+            if self._single is failed:
+                again = compiler.single()
+                self._single = None if again is None else _Requests(again[0])
+            if self._general is failed:
+                self._general = None
 
     def _requests(self, tensors: Mapping[str, Array]) -> _Requests:
         """The requests of the form that fits these shapes; compiles it the first time."""
@@ -264,6 +283,7 @@ class _Requests:
         self._compiled = compiled
         self._idle: deque[_Request] = deque()
         self._lock = threading.Lock()
+        self.failed = False
 
     def take(self) -> _Request:
         """An idle request, or a new one: as many come to be as calls run at once."""

@@ -272,7 +272,8 @@ def test_margin_of_two_classes_is_twice_the_tolerance(
     if abs(abs(difference) - 2 * tolerance) > 1e-6:
         expected = abs(difference) > 2 * tolerance
         assert stable_under(task, outputs, {"logits": tolerance}) == expected
-    assert label_of(task, outputs) == ("tumour" if difference >= 0 else "none")
+    if abs(difference) > 1e-12:  # below, both probabilities round to one half
+        assert label_of(task, outputs) == ("tumour" if difference >= 0 else "none")
 
 
 @pytest.fixture(scope="module")

@@ -107,8 +107,12 @@ def test_an_error_with_one_thread_does_not_return_the_call_before():
         [("y", "float32", ("m", "n"))],
     )
     session = RUNTIME.open(onnx, Settings(threads=1))
-    left, right = np.ones((2, 3), np.float32), np.ones((3, 2), np.float32)
-    for _ in range(3):
+    rng = np.random.default_rng(3)
+    for _ in range(4):
+        # Other values of the same size each time: no earlier call's output can pass, and another
+        # size would heal the library.
+        left = rng.integers(-8, 8, (2, 3)).astype(np.float32)
+        right = rng.integers(-8, 8, (3, 2)).astype(np.float32)
         np.testing.assert_array_equal(session.run({"a": left, "b": right})["y"], left @ right)
         with pytest.raises(InferenceFailedError):
             session.run({"a": left, "b": np.ones((5, 2), np.float32)})

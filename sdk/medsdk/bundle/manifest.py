@@ -203,7 +203,7 @@ class Manifest(Strict):
             for what, have, want in (
                 ("tensors", answer.tensors.keys() & {role}, {role}),
                 (f"outputs.{role}", answer.outputs.get(role, {}).keys(), names),
-                (f"variant_outputs.{role}", kept.keys(), needed),
+                (f"variant_outputs.{role}", kept.keys() & needed, needed),
                 *((f"variant_outputs.{role}.{n}", kept.get(n, {}).keys(), names) for n in needed),
             ):
                 if set(have) != set(want):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -74,9 +75,6 @@ def test_signing_by_hand_gives_a_good_bundle(folder: Path, document: Document, s
         "bündel",
         "ａ",
         "x" * 201,
-        "manifest.json",
-        "manifest.sha256",
-        "signature",
     ],
 )
 def test_paths_that_a_bundle_cannot_have_are_refused(
@@ -85,7 +83,28 @@ def test_paths_that_a_bundle_cannot_have_are_refused(
     (folder.parent / "outside").write_bytes(b"secret")
     record = {"size_bytes": 6, "sha256": "0" * 64}
     sign(folder, document | {"files": document["files"] | {name: record}})
-    _refusal(folder)
+    # By the path itself, before anybody looks for the file.
+    assert isinstance(_refusal(folder), BundleUnreadableError)
+
+
+@pytest.mark.parametrize("name", ["Readme", "networks/filter/FP32.onnx2", ".hidden", "bündel"])
+def test_files_that_are_there_under_such_a_path_are_refused(
+    name: str, folder: Path, document: Document, sign: Sign
+) -> None:
+    (folder / name).write_bytes(b"x")
+    record = {"size_bytes": 1, "sha256": hashlib.sha256(b"x").hexdigest()}
+    sign(folder, document | {"files": document["files"] | {name: record}})
+    assert isinstance(_refusal(folder), BundleUnreadableError)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "manifest.sha256", "signature"])
+def test_what_the_manifest_cannot_list_is_refused(
+    name: str, folder: Path, document: Document, sign: Sign
+) -> None:
+    (folder / "signature").write_bytes(b"x")
+    record = {"size_bytes": 1, "sha256": hashlib.sha256(b"x").hexdigest()}
+    sign(folder, document | {"files": document["files"] | {name: record}})
+    assert isinstance(_refusal(folder), BundleTamperedError)
 
 
 def test_a_variant_cannot_name_a_path_outside(folder: Path, document: Document, sign: Sign) -> None:
