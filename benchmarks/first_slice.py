@@ -67,14 +67,8 @@ def bare_run(runtime: str, onnx: bytes, tensor: NDArray[np.float32]) -> Callable
     return run
 
 
-def overhead(bundle: Path, turns: int) -> None:
+def overhead(network: str, bundle: Path, turns: int) -> None:
     """`predict` minus preprocessing minus the bare run."""
-    print(f"\n## Overhead of `predict`, one thread, n = {turns} turns\n")
-    print("`predict` minus preprocessing minus the library's bare run, median of turns.\n")
-    print(
-        "| runtime | variant | predict ms | preprocess ms | bare run ms | overhead us | verdict |"
-    )
-    print("|---|---|---|---|---|---|---|")
     opened = Bundle.open(bundle)
     variants = opened.manifest.networks["filter"].variants
     answer = opened.manifest.known_answers[0]
@@ -96,7 +90,7 @@ def overhead(bundle: Path, turns: int) -> None:
             )
             rest = timings.median_difference_us("predict", "prepare", "bare")
             print(
-                f"| {runtime} | {name} | {timings.median_ms('predict'):.2f} | "
+                f"| {network} | {runtime} | {name} | {timings.median_ms('predict'):.2f} | "
                 f"{timings.median_ms('prepare'):.2f} | {timings.median_ms('bare'):.2f} | "
                 f"{rest:.0f} | {verdict(rest <= OVERHEAD_LIMIT_US)} (<= 100) |"
             )
@@ -198,7 +192,15 @@ def main() -> None:
             folder = Path(name, "full")
             folder.mkdir()
             full = full_width_bundle(folder)
-        overhead(bundle, options.turns)
+        print(f"\n## Overhead of `predict`, one thread, n = {options.turns} turns\n")
+        print("`predict` minus preprocessing minus the library's bare run, median of turns.\n")
+        print(
+            "| network | runtime | variant | predict ms | preprocess ms | bare run ms | overhead us "
+            "| verdict |"
+        )
+        print("|---|---|---|---|---|---|---|---|")
+        overhead("reference", bundle, options.turns)
+        overhead("full width", full, options.turns)
         gain(full, options.turns)
         processes(bundle, max(5, options.turns // 20))
 
