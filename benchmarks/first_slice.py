@@ -195,8 +195,8 @@ def main() -> None:
         print(f"\n## Overhead of `predict`, one thread, n = {options.turns} turns\n")
         print("`predict` minus preprocessing minus the library's bare run, median of turns.\n")
         print(
-            "| network | runtime | variant | predict ms | preprocess ms | bare run ms | overhead us "
-            "| verdict |"
+            "| network | runtime | variant | predict ms | preprocess ms | bare run ms | "
+            "overhead us | verdict |"
         )
         print("|---|---|---|---|---|---|---|---|")
         overhead("reference", bundle, options.turns)

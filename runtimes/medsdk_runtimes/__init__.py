@@ -7,6 +7,7 @@ runtime's, its value an object that satisfies `Runtime`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint, entry_points
 from itertools import chain
@@ -49,6 +50,10 @@ __all__ = [
     "require",
     "runtime",
 ]
+
+# Before anything imports onnxruntime: its Linux wheel (1.31) otherwise writes a device id and a
+# database into the user's cache on import, for a service of its vendor (docs/decisions/0008).
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 RUNTIMES: Final[tuple[Runtime, ...]] = (OnnxRuntime(), OpenVino())
 """The runtimes that come with medsdk, the default first."""

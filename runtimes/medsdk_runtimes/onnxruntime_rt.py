@@ -148,7 +148,7 @@ class _Reading:
 
 def _library() -> _Module:
     ort = _opening.load(NAME, "onnxruntime", NAME)
-    # The Windows builds of the vendor report usage events unless told not to.
+    # Beside ORT_DISABLE_TELEMETRY, for an application that imported the library first.
     ort.disable_telemetry_events()
     return ort
 
