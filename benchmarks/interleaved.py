@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -44,7 +45,10 @@ class Timings:
 def by_turns(
     functions: Mapping[str, Callable[[], object]], turns: int, warm_up: int = 5
 ) -> Timings:
-    """Run every function once a turn.
+    """Run every function once a turn, in a new order each turn.
+
+    With a fixed order the first one always finds the caches as the last one left them, which is
+    worth 0.15 ms here.
 
     Args:
         functions: Name to what is timed.
@@ -55,8 +59,12 @@ def by_turns(
         The timings.
     """
     seconds: dict[str, list[float]] = {name: [] for name in functions}
+    order = list(functions)
+    shuffler = random.Random(0)
     for turn in range(-warm_up, turns):
-        for name, function in functions.items():
+        shuffler.shuffle(order)
+        for name in order:
+            function = functions[name]
             start = time.perf_counter()
             function()
             if turn >= 0:

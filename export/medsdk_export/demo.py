@@ -140,6 +140,7 @@ def run_demo(out: Path, progress: Progress) -> tuple[DemoDocument, str]:
 
 def _fill(folder: Path, progress: Progress) -> tuple[DemoDocument, str]:
     from medsdk.bundle import Bundle
+    from medsdk.cli.inspect import parity_table
     from medsdk.cli.run import run_inputs
     from medsdk.cli.verify import candidates_table
     from medsdk.engine import load
@@ -179,7 +180,10 @@ def _fill(folder: Path, progress: Progress) -> tuple[DemoDocument, str]:
         bundle, progress=lambda title, done, total: progress(f"verify: {title}", done, total)
     )
     described = describe_verification(bundle, verification)
-    table = candidates_table(described.candidates)
+    table = (
+        f"known answers on this machine\n{candidates_table(described.candidates)}\n\n"
+        f"labelled phantom cases, INT8 against FP32\n{parity_table(bundle.manifest)}"
+    )
     (folder / "parity.txt").write_text(f"{bundle.manifest.notice}\n\n{table}\n", encoding="utf-8")
     (folder / "verify.json").write_text(described.model_dump_json(indent=2) + "\n", "utf-8")
 
@@ -248,13 +252,13 @@ def _summary(out: Path, document: DemoDocument, table: str) -> str:
             "variants",
             *variants,
             "",
-            "known answers on this machine",
             table,
             "",
             f"an ultrasound clip is refused (exit {error.exit_status}): {error.what}; "
             f"got: {error.got}; expected: {error.expected}",
             "",
             f"{document.verdict.upper()}: {document.findings} findings on real MR objects. "
+            "None shows a uterus: they prove the way, not the network. "
             f"Made in {out}:",
             "  bundle                  the proved bundle",
             "  parity.txt, verify.json the parity table",

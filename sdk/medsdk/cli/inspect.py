@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from medsdk.cli.options import BundleArgument, JsonFlag
 from medsdk.cli.output import print_document, print_text, table
+
+if TYPE_CHECKING:
+    from medsdk.bundle.manifest import Manifest
 
 
 def register(app: typer.Typer) -> None:
@@ -58,21 +63,26 @@ def register(app: typer.Typer) -> None:
         for role, network in manifest.networks.items():
             for name, variant in network.variants.items():
                 print_text(f"{role} {name} {variant.status}: {variant.reason}")
-        parity = [
-            (
-                name,
-                record.runtime,
-                record.isa,
-                record.cases,
-                record.flips,
-                f"{record.flip_rate_upper_bound:.2%}",
-                record.verdict,
-            )
-            for network in manifest.networks.values()
-            for name, variant in network.variants.items()
-            for record in variant.parity
-        ]
+        parity = parity_table(manifest)
         if parity:
-            print_text("\nparity on labelled cases, against FP32")
-            header = ("variant", "runtime", "isa", "n", "flips", "rate under (95 %)", "verdict")
-            print_text(table(header, parity))
+            print_text(f"\nparity on labelled cases, against FP32\n{parity}")
+
+
+def parity_table(manifest: Manifest) -> str:
+    """What the labelled cases showed at export, a row a variant, runtime and tier; may be empty."""
+    rows = [
+        (
+            name,
+            record.runtime,
+            record.isa,
+            record.cases,
+            record.flips,
+            f"{record.flip_rate_upper_bound:.2%}",
+            record.verdict,
+        )
+        for network in manifest.networks.values()
+        for name, variant in network.variants.items()
+        for record in variant.parity
+    ]
+    header = ("variant", "runtime", "isa", "n", "flips", "rate under (95 %)", "verdict")
+    return table(header, rows) if rows else ""
