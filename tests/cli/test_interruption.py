@@ -14,7 +14,13 @@ import pytest
 
 from medsdk.cli.output import Progress
 
-COMMAND = [sys.executable, "-c", "from medsdk.cli import main; main()"]
+# A shell that starts jobs in the background makes them, and so this test's child, ignore SIGINT.
+COMMAND = [
+    sys.executable,
+    "-c",
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from medsdk.cli import main; main()",
+]
 
 
 def _stopped(bundle: Path, number: int, *words: str) -> tuple[int, str, str]:
