@@ -114,7 +114,10 @@ def load_state(data: bytes, suffix: str) -> dict[str, torch.Tensor]:
             content = load(data)
         except (SafetensorError, ValueError, KeyError) as error:
             raise SourceUnreadableError(
-                "the file is no safetensors file", got=_first_line(error), expected="safetensors"
+                "the file is no safetensors file",
+                got=_first_line(error),
+                expected="safetensors",
+                remedy="save it again with safetensors.torch.save_file(model.state_dict(), path)",
             ) from error
     else:
         content = _load_pickle(data)
@@ -286,6 +289,7 @@ def _damaged(error: Exception) -> SourceUnreadableError:
         "the checkpoint cannot be read",
         got=f"a damaged file, or no checkpoint ({type(error).__name__})",
         expected="a file that torch.save() wrote",
+        remedy="save it again with torch.save(model.state_dict(), path), or copy it again",
     )
 
 

@@ -59,6 +59,7 @@ def read_source(path: Path, network: Network) -> SourceNetwork:
             "there is no model file",
             got="a directory" if path.is_dir() else "nothing at that path",
             expected="a .pt, .pth, .safetensors or .onnx file",
+            remedy="check the path behind --model",
         )
     try:
         match path.suffix.lower():

@@ -108,6 +108,7 @@ class Bundle:
                 "there is no bundle",
                 got="a file" if directory.exists() else "nothing at that path",
                 expected="a directory with manifest.json, as `medsdk export` writes it",
+                remedy="give the bundle's own directory; `medsdk demo` makes one to try",
             )
         sizes = dict(_walk(directory, limits))
         for name in (MANIFEST, MANIFEST_DIGEST):
@@ -116,6 +117,7 @@ class Bundle:
                     f"the directory is no bundle: {name} is missing",
                     got=f"{len(sizes)} other files",
                     expected=f"{MANIFEST} and {MANIFEST_DIGEST}",
+                    remedy="give the bundle's own directory, not the one above or inside it",
                 )
         if sizes[MANIFEST] > limits.manifest_bytes or sizes[MANIFEST_DIGEST] > 256:
             raise BundleUnreadableError(

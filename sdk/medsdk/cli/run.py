@@ -215,6 +215,7 @@ def _files(inputs: list[Path]) -> list[tuple[Path, str]]:
                 f"input {number} holds nothing to read",
                 got="a folder without files" if path.is_dir() else "nothing at that path",
                 expected="a DICOM file, or a folder of them",
+                remedy="check the path; nothing was run",
             )
         if found == [path]:
             files.append((path, str(path)))

@@ -113,7 +113,10 @@ def _parse(text: str, name: str) -> Task:
         document: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise TaskInvalidError(
-            f"the task file {name} is no TOML", got=str(error), expected="TOML 1.0"
+            f"the task file {name} is no TOML",
+            got=str(error),
+            expected="TOML 1.0",
+            remedy="`medsdk tasks show uterus-mr/tumor-filter --toml` prints a complete example",
         ) from error
     except (ValueError, RecursionError) as error:
         # An integer of thousands of digits; thousands of brackets.
