@@ -30,6 +30,7 @@ from medsdk_export import graphs
 from medsdk_export.attempts import Attempt, make_attempts, opened
 from medsdk_export.errors import ExportRefusedError, InputsRefusedError, ReferenceMismatchError
 from medsdk_export.inputs import (
+    CalibrationFile,
     Case,
     calibration_files,
     calibration_frames,
@@ -210,10 +211,10 @@ class _Export:
 
     def check_inputs(
         self,
-    ) -> tuple[list[Path], list[Case], dict[str, dict[str, str | int | float | None]]]:
+    ) -> tuple[list[CalibrationFile], list[Case], dict[str, dict[str, str | int | float | None]]]:
         """Calibration files and cases: readable, of the modality, apart from each other."""
         phase = "checking the inputs"
-        files = calibration_files(self.request.calibration)
+        files = calibration_files(self.request.calibration, self.task)
         if self.request.cases is not None:
             cases = read_cases(self.request.cases, self.task, self.decode.labels)
         else:
@@ -227,6 +228,7 @@ class _Export:
         for done, case in enumerate(cases, len(files) + 1):
             _, _, image = open_case(case, self.task)
             digest = pixels_digest(decoded(image, 1, case.name).array)
+            question = digest if case.roi is None else f"{digest} {case.roi}"
             if digest in calibration:
                 raise InputsRefusedError(
                     f"{case.name} is among the calibration images",
@@ -234,14 +236,14 @@ class _Export:
                     expected="cases that calibration has not seen",
                     remedy="take it out of one of the two",
                 )
-            if digest in digests:
+            if question in digests:
                 raise InputsRefusedError(
                     f"{case.name} shows the same image as an earlier case",
                     got=f"the same pixels, sha256 {digest[:16]}",
-                    expected="each image once, since the statistics count it",
+                    expected="each image, or each region of one, once: the statistics count it",
                     remedy="take one of the two out",
                 )
-            digests.add(digest)
+            digests.add(question)
             self.say(phase, done, total)
         return (
             files,
@@ -265,8 +267,11 @@ class _Export:
         fixed = self.source.fixed_batch
         # Every case is compared again while the cases run; here it is whether to go on at all.
         sample = [self.image(case).tensor for case in cases[: OTHER_BATCH + 1]]
-        others = [sample[index % len(sample)] for index in range(1, OTHER_BATCH + 1)]
-        batches = [sample[:1]] if fixed == 1 else [sample[:1], others]
+        if fixed is None:
+            others = [sample[index % len(sample)] for index in range(1, OTHER_BATCH + 1)]
+            batches = [sample[:1], others]
+        else:
+            batches = [[sample[index % len(sample)] for index in range(fixed)]]
         settings = medsdk_runtimes.Settings(threads=1, optimise=False)
         session = medsdk_runtimes.runtime("onnxruntime").open(
             self.source.model.SerializeToString(), settings
@@ -293,19 +298,39 @@ class _Export:
                     expected=f"atol {gate.atol}, rtol {gate.rtol}",
                     remedy="report it with the versions that `medsdk doctor` prints",
                 )
+            if fixed is not None and fixed > 1:
+                self.check_rows_are_apart(sample[0], want)
         session.close()
         self.say(phase, len(batches), len(batches))
 
-    def calibrate(self, files: list[Path]) -> CalibrationRecord:
+    def check_rows_are_apart(
+        self, tensor: NDArray[np.float32], mixed: Mapping[str, NDArray[np.float32]]
+    ) -> None:
+        """The first image of a fixed batch has the same answer whatever fills the other rows."""
+        gate = self.task.gates.fp32
+        alone = self.source.reference(tensor)
+        if not all(
+            np.allclose(alone[name][0], array[0], rtol=gate.rtol, atol=gate.atol)
+            for name, array in mixed.items()
+        ):
+            raise ReferenceMismatchError(
+                "the graph's answer to an image depends on the other images of its batch",
+                got=f"another answer in a batch of {self.source.fixed_batch} different images",
+                expected="one image in, its own answer out",
+                remedy="export the graph in evaluation mode, with a batch of 1",
+            )
+
+    def calibrate(self, files: list[CalibrationFile]) -> CalibrationRecord:
         phase = "calibrating"
         self.say(phase, 0, len(files))
 
         def tensors() -> Iterator[NDArray[np.float32]]:
-            for name, frame in calibration_frames(files, self.task):
-                with naming(name):
-                    prepared = self.preprocessor.prepare(frame)
+            for file, frame in calibration_frames(files, self.task):
+                with naming(file.name):
+                    prepared = self.preprocessor.prepare(frame, file.roi)
                 if prepared.no_result is None:
-                    yield prepared.tensor
+                    # A graph with a fixed batch sees the image in every row.
+                    yield np.repeat(prepared.tensor, self.source.fixed_batch or 1, axis=0)
 
         samples = tensors()
         first = next(samples, None)
@@ -333,7 +358,7 @@ class _Export:
         threads = ThreadBudget.process().total
         labelled = self.request.cases is not None
         observed = []
-        with opened(attempts, self.network.input.name, self.source.reference, threads) as (
+        with opened(attempts, self.network.input, self.source.reference, threads) as (
             observe,
             refused,
         ):
@@ -404,7 +429,7 @@ class _Export:
         data, dataset, image = open_case(case, self.task)
         frame = decoded(image, 1, case.name)
         with naming(case.name):
-            prepared = self.preprocessor.prepare(frame)
+            prepared = self.preprocessor.prepare(frame, case.roi)
         if prepared.no_result is not None:
             raise InputsRefusedError(
                 f"{case.name} gives no result before the network runs", got=prepared.no_result
@@ -441,6 +466,7 @@ class _Export:
             truth=item.truth,
             input=writer.add(f"{folder}/input.dcm", explicit_little_endian(dataset)),
             frame_number=1,
+            roi=None if case.roi is None else case.roi.corners,
             frame=writer.add_array(f"{folder}/frame.npy", image.frame),
             tensors={self.role: writer.add_array(f"{folder}/{self.role}.tensor.npy", image.tensor)},
             outputs={
