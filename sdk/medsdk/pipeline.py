@@ -23,10 +23,12 @@ from medsdk.decode.classification import class_probabilities
 from medsdk.pixels.contract import Preprocessor
 from medsdk.plan.candidate import Candidate
 from medsdk.tasks.decoding import ArgmaxRule, ClassificationDecode, ThresholdRule
-from medsdk.tasks.schema import Task
+from medsdk.tasks.schema import Network, Task
 from medsdk_runtimes.contract import Array, Session
 from medsdk_runtimes.errors import InferenceFailedError, MedsdkError
 from medsdk_runtimes.isa_tier import open_at_tier
+
+_CLIP_LAYOUT = "layout 'ncthw' (this release takes 'nchw' and 'nhwc')"
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ class Pipeline:
         task = bundle.manifest.task
         role, decode = supported_role(task)
         network = task.networks[role]
-        preprocessor = Preprocessor(network.pixels)
+        preprocessor = preprocessor_of(task, network)
         session = open_network(bundle, candidate, role)
         inlet = network.input
         return cls(task, Stage(role, inlet.name, inlet.batch, session, preprocessor, decode))
@@ -119,6 +121,19 @@ class Pipeline:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def preprocessor_of(task: Task, network: Network) -> Preprocessor:
+    """What prepares images for a network, in the network's layout.
+
+    Raises:
+        TaskUnsupportedError: A layout that this release does not run.
+        MedsdkError: As `Preprocessor`.
+    """
+    layout = network.input.layout
+    if layout == "ncthw":
+        raise _unsupported(task, [_CLIP_LAYOUT])
+    return Preprocessor(network.pixels, layout)
 
 
 def run_image(
@@ -213,15 +228,19 @@ def supported_role(task: Task) -> tuple[str, ClassificationDecode]:
     if network.feed.kind != "input" or network.pixels.clip is not None:
         problems.append(f"networks.{role}.feed or .pixels.clip")
     if network.input.layout == "ncthw":
-        problems.append("layout 'ncthw' (this release takes 'nchw' and 'nhwc')")
+        problems.append(_CLIP_LAYOUT)
     if network.decode.kind != "classification":
         problems.append(f"a {network.decode.kind} network")
     if problems or not isinstance(network.decode, ClassificationDecode):
-        raise TaskUnsupportedError(
-            f"this release does not run {task.id}",
-            got="; ".join(problems),
-            expected="one classifier that answers image by image",
-        )
+        raise _unsupported(task, problems)
     if not isinstance(task.decision.rule, ThresholdRule | ArgmaxRule):
         raise unsupported_rule(task.decision.rule)
     return role, network.decode
+
+
+def _unsupported(task: Task, problems: list[str]) -> TaskUnsupportedError:
+    return TaskUnsupportedError(
+        f"this release does not run {task.id}",
+        got="; ".join(problems),
+        expected="one classifier that answers image by image",
+    )

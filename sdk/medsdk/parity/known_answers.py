@@ -97,7 +97,7 @@ def check_answer(
 
     def chain() -> None:
         frame = _read_frame(bundle, answer)
-        prepared = pipeline.stage.preprocessor.prepare(frame, _roi(answer))
+        prepared = pipeline.stage.preprocessor.prepare(frame, answer_roi(answer))
         if prepared.no_result is not None:
             problems.append(f"chain: preprocessing gave no result: {prepared.no_result}")
             return
@@ -142,7 +142,7 @@ def _stages(
             modality_lut=source.modality_lut,
         )
         want = bundle.array(answer.tensors[role])
-        got = stage.preprocessor.prepare(frame, _roi(answer)).tensor
+        got = stage.preprocessor.prepare(frame, answer_roi(answer)).tensor
         if got.dtype != want.dtype or got.shape != want.shape:
             problems.append("preprocess: the tensor has another dtype or shape")
         elif not np.array_equal(got, want):
@@ -243,7 +243,12 @@ def expected_outputs(
     return {name: bundle.array(file) for name, file in files.items()}
 
 
-def _roi(answer: KnownAnswer) -> Box | None:
+def answer_roi(answer: KnownAnswer) -> Box | None:
+    """The region of interest that a known answer was asked with, or None.
+
+    Raises:
+        PixelInputRefusedError: The bundle's numbers are no box.
+    """
     return None if answer.roi is None else Box(*answer.roi)
 
 
