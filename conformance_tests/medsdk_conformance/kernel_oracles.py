@@ -1,6 +1,6 @@
-"""The resize kernels by the libraries that they are named after, and frames to compare on.
+"""Frames on which the resize kernels are compared with the libraries that they are named after.
 
-Nothing here is medsdk's arithmetic: an oracle is the call that a training script makes.
+The libraries' own calls are in `medsdk_export.reference_resize`.
 """
 
 from __future__ import annotations
@@ -134,82 +134,3 @@ def _image(rng: np.random.Generator, content: str, shape: tuple[int, ...], dtype
     if dtype == "float32":
         return (unit * 3000 - 1000).astype(np.float32)  # the range of a CT
     return np.rint(unit * np.iinfo(dtype).max).astype(dtype)
-
-
-def by_library(kernel: str, image: Image, height: int, width: int) -> Image:
-    """What the named library itself gives.
-
-    Args:
-        kernel: A name of `medsdk.pixels.kernels.KERNELS`.
-        image: rows x columns (x 3), of a dtype that the kernel takes.
-        height: Rows of the result.
-        width: Columns of the result.
-
-    Returns:
-        height x width (x 3).
-    """
-    match kernel.split("."):
-        case ["pil", "nearest"]:
-            return _pillow(image, [(width, height)], "NEAREST")
-        case ["pil", filter_, "hv"]:
-            # Pillow 13 would choose the order itself, and 12.2 does for images like a thread.
-            return _pillow(image, [(width, image.shape[0]), (width, height)], filter_.upper())
-        case ["pil", filter_, "auto13"]:
-            return _pillow(image, [(width, height)], filter_.upper())
-        case ["opencv", rule, *_]:
-            return _opencv(image, height, width, f"INTER_{rule.upper()}")
-        case ["torch", "bilinear", *antialias]:
-            return _torch(image, height, width, antialias=bool(antialias))
-        case ["tf", "bilinear"]:
-            return _tensorflow(image, height, width)
-        case _:
-            raise ValueError(kernel)
-
-
-def is_defined(kernel: str) -> str:
-    """Why the installed library does not compute what the name means; empty where it does."""
-    if kernel.endswith(".auto13"):
-        import PIL
-
-        if int(PIL.__version__.split(".")[0]) < 13:
-            return f"the rule is that of Pillow 13, here is {PIL.__version__}"
-    if kernel.startswith("torch."):
-        import torch
-
-        if torch.backends.cpu.get_cpu_capability() == "DEFAULT":
-            return "torch fuses no coordinates on this processor (capability DEFAULT)"
-    return ""
-
-
-def _pillow(image: Image, sizes: list[tuple[int, int]], filter_: str) -> Image:
-    from PIL import Image as Pillow
-
-    shown = Pillow.fromarray(image)
-    for size in sizes:
-        shown = shown.resize(size, Pillow.Resampling[filter_])
-    return np.asarray(shown)
-
-
-def _opencv(image: Image, height: int, width: int, flag: str) -> Image:
-    import cv2
-
-    return np.asarray(cv2.resize(image, (width, height), interpolation=getattr(cv2, flag)))
-
-
-def _torch(image: Image, height: int, width: int, *, antialias: bool) -> Image:
-    import torch
-
-    planes = image[np.newaxis] if image.ndim == 2 else image.transpose(2, 0, 1)
-    tensor = torch.from_numpy(np.ascontiguousarray(planes, np.float32))[None]
-    resized = torch.nn.functional.interpolate(
-        tensor, size=(height, width), mode="bilinear", align_corners=False, antialias=antialias
-    )[0].numpy()
-    return np.asarray(resized[0] if image.ndim == 2 else resized.transpose(1, 2, 0))
-
-
-def _tensorflow(image: Image, height: int, width: int) -> Image:
-    import tensorflow as tf
-
-    planes = image[:, :, np.newaxis] if image.ndim == 2 else image
-    resized = np.asarray(tf.image.resize(planes, (height, width), method="bilinear"))
-    return resized[:, :, 0] if image.ndim == 2 else resized

@@ -26,11 +26,10 @@ from medsdk_conformance.kernel_oracles import (
     KERNELS_OF,
     Case,
     Image,
-    by_library,
     cases_of,
     dtypes_of,
-    is_defined,
 )
+from medsdk_export.reference_resize import not_defined_here, resize_by_library
 
 _MODULES = {"pillow": "PIL", "opencv": "cv2", "torch": "torch", "tensorflow": "tensorflow"}
 
@@ -49,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     failed = False
     for kernel in KERNELS_OF[options.library]:
-        reason = is_defined(kernel)
+        reason = not_defined_here(kernel)
         if reason:
             _say(f"  {kernel}: not compared: {reason}")
             continue
@@ -81,7 +80,7 @@ def compare(kernel: str, frames: int, seed: int) -> tuple[int, int, float]:
         if kernel.startswith("opencv."):
             _opencv_threads(1 + done % 2)
         got = kernels.reference_resize(kernel, case.image, case.height, case.width)
-        want = by_library(kernel, case.image, case.height, case.width)
+        want = resize_by_library(kernel, case.image, case.height, case.width)
         share = difference(got, want, case)
         different += share > 0
         worst = max(worst, share)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from medsdk.pixels import Box, Frame, Preprocessor
 from medsdk.pixels.errors import PixelInputRefusedError
-from medsdk_conformance.kernel_oracles import by_library
+from medsdk_export.reference_resize import resize_by_library as by_library
 
 RNG = np.random.default_rng(5)
 SPECKLE = np.clip(RNG.rayleigh(400.0, (151, 203)), 0, 4095).astype(np.uint16)

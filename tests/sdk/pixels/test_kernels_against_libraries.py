@@ -11,15 +11,9 @@ import pytest
 
 from medsdk.pixels import kernels
 from medsdk.pixels.errors import PixelInputRefusedError
-from medsdk_conformance.kernel_oracles import (
-    KERNELS_OF,
-    Case,
-    by_library,
-    cases_of,
-    dtypes_of,
-    is_defined,
-)
+from medsdk_conformance.kernel_oracles import KERNELS_OF, Case, cases_of, dtypes_of
 from medsdk_conformance.prove_kernels import difference
+from medsdk_export.reference_resize import not_defined_here, resize_by_library
 
 FRAMES = 1000
 HERE = [kernel for library in ("pillow", "opencv", "torch") for kernel in KERNELS_OF[library]]
@@ -27,7 +21,7 @@ FLOAT = ("torch.bilinear", "torch.bilinear.antialias", "tf.bilinear")
 
 
 def _far(kernel: str, case: Case) -> list[str]:
-    want = by_library(kernel, case.image, case.height, case.width)
+    want = resize_by_library(kernel, case.image, case.height, case.width)
     allowed = 1e-6 if kernel in FLOAT else 0.0
     far = []
     for resize in (kernels.reference_resize, kernels.resize):
@@ -38,8 +32,8 @@ def _far(kernel: str, case: Case) -> list[str]:
 
 
 def _skip_unless_defined(kernel: str) -> None:
-    if is_defined(kernel):
-        pytest.skip(is_defined(kernel))
+    if not_defined_here(kernel):
+        pytest.skip(not_defined_here(kernel))
 
 
 def test_every_kernel_of_the_schema_has_a_library():
@@ -112,18 +106,18 @@ def test_pillow_12_and_13_order_the_passes_differently(bilinear):
     if int(PIL.__version__.split(".")[0]) < 13:
         pytest.skip("the rule is that of Pillow 13")
     image = np.random.default_rng(3).integers(0, 256, (640, 480), dtype=np.uint8)
-    first = by_library(f"{bilinear}.hv", image, 416, 416)
-    second = by_library(f"{bilinear}.auto13", image, 416, 416)
+    first = resize_by_library(f"{bilinear}.hv", image, 416, 416)
+    second = resize_by_library(f"{bilinear}.auto13", image, 416, 416)
     assert 0.1 < (first != second).mean() < 0.4
 
 
 def test_torch_repeats_a_row_of_a_single_column_and_we_refuse():
     image = np.arange(12, dtype=np.float32).reshape(6, 2)
-    wrong = by_library("torch.bilinear.antialias", image, 3, 1)
+    wrong = resize_by_library("torch.bilinear.antialias", image, 3, 1)
     assert np.unique(wrong).size == 1
     with pytest.raises(PixelInputRefusedError, match="single column"):
         kernels.resize("torch.bilinear.antialias", image, 3, 1)
-    right = by_library("torch.bilinear.antialias", image, 6, 1)
+    right = resize_by_library("torch.bilinear.antialias", image, 6, 1)
     assert np.array_equal(kernels.resize("torch.bilinear.antialias", image, 6, 1), right)
 
 
