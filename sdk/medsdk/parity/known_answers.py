@@ -143,15 +143,9 @@ def _stages(
         )
         want = bundle.array(answer.tensors[role])
         got = stage.preprocessor.prepare(frame, answer_roi(answer)).tensor
-        if got.dtype != want.dtype or got.shape != want.shape:
-            problems.append("preprocess: the tensor has another dtype or shape")
-        elif not np.array_equal(got, want):
-            count = int(np.count_nonzero(got != want))
-            largest = float(np.abs(got.astype(np.float64) - want.astype(np.float64)).max())
-            problems.append(
-                f"preprocess: {count} of {want.size} values differ from the named library's, "
-                f"by at most {largest:.3g}"
-            )
+        problem = stage.preprocessor.disagreement(got, want)
+        if problem is not None:
+            problems.append(f"preprocess: {problem}")
 
     def network() -> None:
         tensor = bundle.array(answer.tensors[role]).astype(np.float32, copy=False)
