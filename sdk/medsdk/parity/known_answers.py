@@ -18,7 +18,7 @@ from medsdk.bundle.reading import Bundle
 from medsdk.decide.rules import decide
 from medsdk.parity.comparison import beyond, compare_outputs
 from medsdk.pipeline import Pipeline
-from medsdk.pixels import DicomImage, Frame, open_dicom
+from medsdk.pixels import Box, DicomImage, Frame, open_dicom
 from medsdk.plan.candidate import Candidate
 from medsdk_runtimes.contract import Array
 from medsdk_runtimes.errors import MedsdkError
@@ -97,7 +97,7 @@ def check_answer(
 
     def chain() -> None:
         frame = _read_frame(bundle, answer)
-        prepared = pipeline.stage.preprocessor.prepare(frame)
+        prepared = pipeline.stage.preprocessor.prepare(frame, answer_roi(answer))
         if prepared.no_result is not None:
             problems.append(f"chain: preprocessing gave no result: {prepared.no_result}")
             return
@@ -142,7 +142,7 @@ def _stages(
             modality_lut=source.modality_lut,
         )
         want = bundle.array(answer.tensors[role])
-        got = stage.preprocessor.prepare(frame).tensor
+        got = stage.preprocessor.prepare(frame, answer_roi(answer)).tensor
         if got.dtype != want.dtype or got.shape != want.shape:
             problems.append("preprocess: the tensor has another dtype or shape")
         elif not np.array_equal(got, want):
@@ -241,6 +241,15 @@ def expected_outputs(
     variant = candidate.networks[role].variant
     files = answer.variant_outputs.get(role, {}).get(variant, answer.outputs[role])
     return {name: bundle.array(file) for name, file in files.items()}
+
+
+def answer_roi(answer: KnownAnswer) -> Box | None:
+    """The region of interest that a known answer was asked with, or None.
+
+    Raises:
+        PixelInputRefusedError: The bundle's numbers are no box.
+    """
+    return None if answer.roi is None else Box(*answer.roi)
 
 
 def _read_frame(bundle: Bundle, answer: KnownAnswer) -> Frame:

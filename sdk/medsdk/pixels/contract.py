@@ -9,6 +9,7 @@ frame of integers goes through a table or not.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,14 +22,18 @@ from medsdk.pixels.errors import PixelInputRefusedError
 from medsdk.pixels.frame import Frame, ModalityLut
 from medsdk.tasks.pixel_contract import AsIs, PixelContract, Window
 
+Layout = Literal["nchw", "nhwc"]
+"""Axes of a network's input, as a task's network declares them."""
+
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
     """One frame, ready for its network.
 
     Attributes:
-        tensor: 1 x channels x rows x columns, float32, C-contiguous, freshly owned. With
-            `no_result` there is nothing to run and its first axis is 0.
+        tensor: 1 x channels x rows x columns, or 1 x rows x columns x channels for a network
+            of layout `nhwc`; float32, C-contiguous, freshly owned. With `no_result` there is
+            nothing to run and its first axis is 0.
         affine: From the stored frame to the network's input, outer-corner coordinates.
         crop: The part of the stored frame that was used, in whole pixels.
         no_result: Why this frame can have no answer (a constant frame has no contrast), or
@@ -46,6 +51,7 @@ class Preprocessor:
 
     Args:
         contract: The contract.
+        layout: Axes of the network's input: `nchw`, or `nhwc` with the channels last.
 
     Raises:
         KernelUnavailableError: Its resize kernel is not in this release.
@@ -53,8 +59,11 @@ class Preprocessor:
             numbers that the step does not take.
     """
 
-    def __init__(self, contract: PixelContract) -> None:
+    def __init__(self, contract: PixelContract, layout: Layout = "nchw") -> None:
         self._contract = contract
+        if layout not in get_args(Layout):
+            raise PixelInputRefusedError.not_offered(f"layout {layout!r}", layout, "nchw or nhwc")
+        self._layout: Layout = layout
         self._digest = contract.digest
         kernels.implementation(contract.resize.kernel)  # refuses a kernel that is not offered
         check_crop(contract.crop)
@@ -99,8 +108,7 @@ class Preprocessor:
         try:
             image = _working_image(frame, self._contract, region.slices)
         except NoContrastError as reason:
-            empty = np.empty((0, self._contract.channels.count, *self._target), np.float32)
-            return Prepared(empty, affine, region.box, str(reason))
+            return Prepared(self._empty(0), affine, region.box, str(reason))
         return Prepared(self.finish(self.resize(image)), affine, region.box)
 
     def working_image(self, frame: Frame, roi: Box | None = None) -> NDArray[np.uint8]:
@@ -148,7 +156,7 @@ class Preprocessor:
             resized: A working image at `resized_size`, by whatever library, uint8.
 
         Returns:
-            The tensor, 1 x channels x rows x columns, float32, C-contiguous, freshly owned.
+            The tensor as `Prepared.tensor` has it.
 
         Raises:
             PixelInputRefusedError: Another dtype, or a size that the fit cannot give.
@@ -156,14 +164,24 @@ class Preprocessor:
         self._check_resized(resized)
         placed = self._placed(resized)
         order = self._contract.channels.order
-        tensor = np.empty((1, self._contract.channels.count, *self._target), np.float32)
+        tensor = self._empty(1)
+        channels = tensor[0] if self._layout == "nchw" else tensor[0].transpose(2, 0, 1)
         for channel, table in enumerate(self._tables):
             if placed.ndim == 2:
                 plane = placed
             else:
                 plane = placed[:, :, 2 - channel if order == "bgr" else channel]
-            table.take(plane, out=tensor[0, channel], mode="clip")
+            if self._layout == "nchw":
+                table.take(plane, out=channels[channel], mode="clip")
+            else:
+                channels[channel] = table.take(plane, mode="clip")
         return tensor
+
+    def _empty(self, count: int) -> NDArray[np.float32]:
+        channels = self._contract.channels.count
+        if self._layout == "nchw":
+            return np.empty((count, channels, *self._target), np.float32)
+        return np.empty((count, *self._target, channels), np.float32)
 
     def _offset(self, size: tuple[int, int]) -> tuple[int, int]:
         padding = self._contract.padding
