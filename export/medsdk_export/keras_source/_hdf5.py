@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from medsdk_export.errors import SourceUnreadableError
 
-MAX_OBJECTS = 50_000
+MAX_OBJECTS = 20_000
 """Groups and arrays of one file."""
 
 MAX_DEPTH = 24

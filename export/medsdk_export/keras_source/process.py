@@ -126,6 +126,11 @@ class KerasProcess:
         """Let go of a model."""
         self._ask({"do": "drop", "model": model}, {}, RUN_S)
 
+    @property
+    def alive(self) -> bool:
+        """Whether the process still answers."""
+        return self._end.alive and self._child.poll() is None
+
     def close(self) -> None:
         """End the process."""
         self._end()
