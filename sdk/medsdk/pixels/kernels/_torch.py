@@ -15,6 +15,7 @@ of them, in another way for outputs of at most 128 rows and columns together, wh
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -22,22 +23,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medsdk.pixels.errors import PixelInputRefusedError
-from medsdk.pixels.kernels._corners import Corners, Pairs
+from medsdk.pixels.kernels._corners import (
+    Corners,
+    Pairs,
+    corners_of,
+    interpolated,
+    weighed_sum,
+)
 from medsdk.pixels.kernels._taps import Taps, float_columns, float_rows
 
 
 def bilinear(array: NDArray[Any], height: int, width: int) -> NDArray[np.float32]:
     """`torch.bilinear` in numpy."""
-    corners = _corners(array.shape, height, width)
-    left, right = corners.sides(array, np.float32)
-    left *= 1 - corners.across
-    right *= corners.across
-    left += right
-    top, bottom = corners.ends(left)
-    top *= 1 - corners.down
-    bottom *= corners.down
-    top += bottom
-    return top.reshape(corners.shape)
+    parts = _corners(array.shape, height, width)
+    return interpolated(array, height, width, parts, weighed_sum, np.float32)
 
 
 def antialias(array: NDArray[Any], height: int, width: int) -> NDArray[np.float32]:
@@ -61,8 +60,9 @@ def antialias(array: NDArray[Any], height: int, width: int) -> NDArray[np.float3
 
 
 @lru_cache(maxsize=32)
-def _corners(shape: tuple[int, ...], height: int, width: int) -> Corners:
-    return Corners.of(_pairs(shape[0], height), _pairs(shape[1], width), shape[2:])
+def _corners(shape: tuple[int, ...], height: int, width: int) -> tuple[Corners, ...]:
+    rows, columns = _pairs(shape[0], height), _pairs(shape[1], width)
+    return corners_of(rows, columns, math.prod(shape[2:]))
 
 
 def _pairs(before: int, after: int) -> Pairs:
