@@ -7,10 +7,10 @@ float32 and not rounded.
 
 Coordinates and weights are torch's own float32 ones. `torch.bilinear` fuses the multiplication
 and the subtraction of `ratio * (i + 0.5) - 0.5`, as torch does on every x86 processor with AVX2;
-with the capability DEFAULT it does not, and moves values by up to 1.4e-5 of the range, which is
+with the capability DEFAULT it does not, and moves values by up to 2.8e-5 of the range, which is
 not what the name means. Sums are plain float32, one operation after the other: torch fuses some
-of them, in another way for outputs of at most 128 rows and columns together, which is worth
-2.4e-7 of the range and no more (`aten/src/ATen/native/cpu/UpSampleKernel.cpp`).
+of them where the processor can, which was worth 3e-7 of the range and no more; without, the
+antialiased resize is equal to the bit (`aten/src/ATen/native/cpu/UpSampleKernel.cpp`).
 """
 
 from __future__ import annotations
