@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medsdk.pixels import kernels
+from medsdk.pixels._color import luma
 from medsdk.pixels._geometry import affine_of, check_crop, offset, region_of, resized_size
 from medsdk.pixels._intensity import NoContrastError, working_values
 from medsdk.pixels.affine import Affine, Box
@@ -93,7 +94,7 @@ class Preprocessor:
         """
         _check_frame(frame, self._contract)
         height, width = frame.array.shape[:2]
-        region = region_of(self._contract.crop, height, width, roi)
+        region = region_of(self._contract.crop, height, width, roi, frame.ultrasound_regions)
         size = self.resized_size(region.height, region.width)
         affine = affine_of(region, size, self._offset(size))
         try:
@@ -111,14 +112,15 @@ class Preprocessor:
             roi: As `prepare` takes it.
 
         Returns:
-            rows x columns, or rows x columns x 3 (RGB) of a colour frame, uint8, C-contiguous.
+            rows x columns, or rows x columns x 3 (RGB) of a colour frame for a colour network,
+            uint8, C-contiguous.
 
         Raises:
             PixelInputRefusedError: As `prepare`; also where `prepare` gives `no_result`.
         """
         _check_frame(frame, self._contract)
         height, width = frame.array.shape[:2]
-        region = region_of(self._contract.crop, height, width, roi)
+        region = region_of(self._contract.crop, height, width, roi, frame.ultrasound_regions)
         try:
             return _working_image(frame, self._contract, region.slices)
         except NoContrastError as reason:
@@ -312,12 +314,8 @@ def _check_frame(frame: Frame, contract: PixelContract) -> None:
 
 
 def _check_color(frame: Frame, contract: PixelContract) -> None:
-    if contract.channels.order == "grey":
-        if contract.channels.from_color == "refuse":
-            raise PixelInputRefusedError.frame("an RGB frame", "a grey frame, as the task says")
-        raise PixelInputRefusedError.not_offered(
-            "from_color 'itu-r-601'", "an RGB frame for a grey network", "grey frames"
-        )
+    if contract.channels.order == "grey" and contract.channels.from_color == "refuse":
+        raise PixelInputRefusedError.frame("an RGB frame", "a grey frame, as the task says")
     if not isinstance(contract.intensity, AsIs) or frame.array.dtype != np.uint8:
         raise PixelInputRefusedError.not_offered(
             "intensity of colour frames",
@@ -361,6 +359,8 @@ def _working_image(
     frame: Frame, contract: PixelContract, part: tuple[slice, slice]
 ) -> NDArray[np.uint8]:
     if frame.color == "RGB":
+        if contract.channels.order == "grey":
+            return luma(frame.array[part].astype(np.uint8, copy=False))
         return np.array(frame.array[part], np.uint8, order="C")
     before = contract.values == "stored" or frame.value_kind != "stored"
     lut = ModalityLut() if before else frame.modality_lut
