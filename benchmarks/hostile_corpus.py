@@ -22,8 +22,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
-
 from corpus import corpus_objects
+
 from medsdk.pixels import open_dicom
 from medsdk_runtimes.errors import MedsdkError
 

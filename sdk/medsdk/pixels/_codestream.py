@@ -6,6 +6,7 @@ size that is found here is allocated.
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 from typing import Literal
@@ -27,8 +28,20 @@ LARGEST_TILE_COUNT = 8192
 LARGEST_PACKET_COUNT = 1 << 20
 """Most packets of a JPEG 2000 frame: layers x precincts x components, kept in lists."""
 
-_STANDALONE = (0x01, *range(0xD0, 0xD9))
-"""JPEG markers without a length."""
+_SOS, _EOI = 0xDA, 0xD9
+
+_WITH_LENGTH = (
+    *range(0xC0, 0xC8),
+    *range(0xC9, 0xD0),
+    *range(0xDA, 0xDE),
+    *range(0xE0, 0xF0),
+    *range(0xF7, 0xF9),
+    0xFE,
+)
+"""JPEG markers with a length: SOF, DHT, DAC, SOS, DQT, DNL, DRI, APP, SOF55, LSE, COM."""
+
+_MARKER = re.compile(rb"\xff(?![\x00-\x7f\xd0-\xd7\xff])")
+"""A marker other than RST, inside coded data. JPEG stuffs 0 behind 0xFF, JPEG-LS one bit."""
 
 _CODESTREAM = b"\xff\x4f\xff\x51"
 """SOC and SIZ, which every JPEG 2000 codestream starts with."""
@@ -88,14 +101,14 @@ def jpeg_header(data: bytes, allowed: tuple[int, ...]) -> Codestream:
             jfif = True
         elif (marker in range(0xC0, 0xD0) and marker not in (0xC4, 0xC8, 0xCC)) or marker == 0xF7:
             if frame is not None or marker not in allowed:
-                raise PixelInputUnreadableError.malformed("the header of a compressed frame")
+                raise _malformed()
             frame = marker, body
     if frame is None:
-        raise PixelInputUnreadableError.malformed("the header of a compressed frame")
+        raise _malformed()
     marker, body = frame
     count = body[5] if len(body) > 5 else 0
     if count == 0 or len(body) != 6 + 3 * count:
-        raise PixelInputUnreadableError.malformed("the header of a compressed frame")
+        raise _malformed()
     bits, rows, columns = struct.unpack(">BHH", body[:5])
     identifiers = bytes(body[6::3])
     samplings = set(body[7::3])
@@ -123,29 +136,59 @@ def jpeg_header(data: bytes, allowed: tuple[int, ...]) -> Codestream:
 
 
 def _segments(data: bytes) -> list[tuple[int, bytes]]:
-    """Markers with their bodies, from SOI to the first SOS."""
-    found: list[tuple[int, bytes]] = []
+    """Markers with their bodies, from SOI to the first SOS, which is the last of them."""
     if data[:2] != b"\xff\xd8":
-        raise PixelInputUnreadableError.malformed("the header of a compressed frame")
-    position = 2
-    while position + 4 <= len(data):
-        if data[position] != 0xFF:
-            break
+        raise _malformed()
+    found, _ = _segments_from(data, 2)
+    return found
+
+
+def _segments_from(data: bytes, position: int) -> tuple[list[tuple[int, bytes]], int]:
+    """Markers with their bodies up to a SOS or EOI, and where what follows begins."""
+    found: list[tuple[int, bytes]] = []
+    while position + 2 <= len(data) and data[position] == 0xFF:
         marker = data[position + 1]
         if marker == 0xFF:  # fill byte
             position += 1
-        elif marker in _STANDALONE:
-            position += 2
-        elif marker == 0xDA:
-            return found
-        else:
-            length = int.from_bytes(data[position + 2 : position + 4], "big")
-            body = data[position + 4 : position + 2 + length]
-            if length < 2 or len(body) != length - 2:
-                break
-            found.append((marker, body))
-            position += 2 + length
-    raise PixelInputUnreadableError.malformed("the header of a compressed frame")
+            continue
+        if marker == _EOI:
+            return [*found, (marker, b"")], position + 2
+        length = int.from_bytes(data[position + 2 : position + 4], "big")
+        body = data[position + 4 : position + 2 + length]
+        if marker not in _WITH_LENGTH or length < 2 or len(body) != length - 2:
+            break
+        found.append((marker, body))
+        position += 2 + length
+        if marker == _SOS:
+            return found, position
+    raise _malformed()
+
+
+def check_scans(data: bytes, components: int) -> None:
+    """Walk a JPEG or JPEG-LS frame to its end.
+
+    GDCM ends the whole process on some streams whose markers make no sense, and CharLS reads
+    on for seconds where the last marker is missing.
+
+    Args:
+        data: A frame whose header `jpeg_header` has read.
+        components: Its components: it has at most one scan for each.
+
+    Raises:
+        PixelInputUnreadableError: A marker is none that belongs there, or EOI is missing.
+    """
+    position, scans = 2, 0
+    while True:
+        found, position = _segments_from(data, position)
+        if found[-1][0] == _EOI:
+            if scans == 0:
+                raise _malformed()
+            return
+        scans += 1
+        following = _MARKER.search(data, position)
+        if scans > components or following is None:
+            raise _malformed()
+        position = following.start()
 
 
 def jpeg_2000_header(data: bytes) -> Codestream:
@@ -165,7 +208,7 @@ def jpeg_2000_header(data: bytes) -> Codestream:
     size = int.from_bytes(data[start + 4 : start + 6], "big")
     body = data[start + 6 : start + 4 + size]
     if len(body) < 36 or len(body) != size - 2:
-        raise PixelInputUnreadableError.malformed("the header of a compressed frame")
+        raise _malformed()
     _, x1, y1, x0, y0, tile_x, tile_y, tile_x0, tile_y0, count = struct.unpack(
         ">HIIIIIIIIH", body[:36]
     )
@@ -180,7 +223,7 @@ def jpeg_2000_header(data: bytes) -> Codestream:
         and tile_x0 <= x0 < tile_x0 + tile_x
         and tile_y0 <= y0 < tile_y0 + tile_y
     ):
-        raise PixelInputUnreadableError.malformed("the header of a compressed frame")
+        raise _malformed()
     tiles = -(-(x1 - tile_x0) // tile_x) * -(-(y1 - tile_y0) // tile_y)
     if tiles > LARGEST_TILE_COUNT:
         raise PixelInputUnreadableError.sizes(
@@ -189,7 +232,7 @@ def jpeg_2000_header(data: bytes) -> Codestream:
     _check_packets(data, start + 4 + size, (x1 - x0) * (y1 - y0), count, tiles)
     depths = set(parts[0::3])
     if len(depths) != 1:
-        raise PixelInputUnreadableError.malformed("the header of a compressed frame")
+        raise _malformed()
     depth = depths.pop()
     return Codestream(
         y1 - y0,
@@ -229,11 +272,15 @@ def _check_packets(data: bytes, position: int, area: int, components: int, tiles
             break
         position += 2 + length
     if largest == 0:
-        raise PixelInputUnreadableError.malformed("the header of a compressed frame")
+        raise _malformed()
     if largest > LARGEST_PACKET_COUNT:
         raise PixelInputUnreadableError.sizes(
             f"{largest} packets in a frame", f"at most {LARGEST_PACKET_COUNT}"
         )
+
+
+def _malformed() -> PixelInputUnreadableError:
+    return PixelInputUnreadableError.malformed("the header of a compressed frame")
 
 
 def _in_boxes(data: bytes) -> int:
@@ -249,4 +296,4 @@ def _in_boxes(data: bytes) -> int:
         if length < head:
             break
         position += length
-    raise PixelInputUnreadableError.malformed("the header of a compressed frame")
+    raise _malformed()

@@ -146,9 +146,16 @@ def _rle_plugin(data: bytes, stream: Codestream, syntax: str) -> Samples:
     del syntax
     from rle.utils import decode_pixel_data
 
-    decoded = decode_pixel_data(
-        data, version=2, rows=stream.rows, columns=stream.columns, bits_allocated=stream.bits
-    )
+    try:
+        decoded = decode_pixel_data(
+            data, version=2, rows=stream.rows, columns=stream.columns, bits_allocated=stream.bits
+        )
+    except BaseException as error:
+        # It is written in Rust: damage that it does not look for ends in a panic, which unwinds
+        # safely and is no `Exception`.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise ValueError("RLE segment") from None
     return _shaped(bytes(decoded), f"<u{stream.bits // 8}", stream, by_plane=True)
 
 

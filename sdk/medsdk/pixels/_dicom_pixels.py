@@ -13,6 +13,7 @@ from medsdk.pixels._codestream import (
     JPEG_LS,
     JPEG_SEQUENTIAL,
     Codestream,
+    check_scans,
     jpeg_2000_header,
     jpeg_header,
 )
@@ -245,6 +246,8 @@ def _stream(data: bytes, header: PixelHeader, uid: str) -> Codestream:
         raise PixelInputRefusedError.not_offered(
             "colour of another depth in a compressed frame", f"{stream.bits} bits", "8 bits"
         )
+    if uid in _SOF and uid != JPEG_BASELINE:  # Pillow looks for itself
+        check_scans(data, stream.components)
     if uid in _LOSSY_JPEG:
         # The codestream's markers are more often right than the object's attribute.
         declared: Literal["RGB", "YBR"] = "RGB" if header.photometric == "RGB" else "YBR"

@@ -27,7 +27,7 @@ class DicomLimits:
     Attributes:
         file_bytes: Of the file or byte string.
         decoded_bytes: Of all frames, decoded.
-        frame_bytes: Of one frame, decoded. Decoders take up to eight times as much for a while.
+        frame_bytes: Of one frame, decoded. JPEG 2000 takes ten times as much for a while.
         inflated_bytes: Of a deflated object, inflated.
         elements: Data elements, those in sequences included.
         items: Items of sequences and fragments of pixel data.
@@ -36,11 +36,11 @@ class DicomLimits:
 
     file_bytes: int = 4 << 30
     decoded_bytes: int = 16 << 30
-    frame_bytes: int = 96 << 20
+    frame_bytes: int = 64 << 20
     inflated_bytes: int = 256 << 20
-    elements: int = 500_000
+    elements: int = 250_000
     items: int = 100_000
-    sequence_bytes: int = 16 << 20
+    sequence_bytes: int = 8 << 20
 
 
 class _CountedReads(BytesIO):

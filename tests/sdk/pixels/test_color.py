@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from pydicom.pixels import convert_color_space
+from pydicom.pixels.processing import convert_color_space
 
 from medsdk.pixels import Frame, Preprocessor
 from medsdk.pixels._color import luma, rgb_from_ybr, ybr_from_422
@@ -13,7 +13,7 @@ from medsdk.pixels.errors import PixelInputRefusedError
 RNG = np.random.default_rng(5)
 
 
-def _exact(y, cb, cr):
+def _exact(y: int, cb: int, cr: int) -> list[int]:
     """PS3.3 C.7.6.3.1.2 inverted in rational numbers, rounded half up."""
     red, green, blue = Fraction(299, 1000), Fraction(587, 1000), Fraction(114, 1000)
     r = y + 2 * (1 - red) * (cr - 128)

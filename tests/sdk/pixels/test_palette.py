@@ -1,13 +1,15 @@
 """Palettes: descriptors, padding, byte orders and segments, against arithmetic and pydicom."""
 
 import struct
+from typing import Any
 
 import numpy as np
 import pydicom
 import pytest
+from numpy.typing import NDArray
 from pydicom.data import get_testdata_file
 from pydicom.data.data_manager import get_palette_files
-from pydicom.pixels import apply_color_lut
+from pydicom.pixels.processing import apply_color_lut
 
 from medsdk.pixels import open_dicom
 from medsdk.pixels.errors import PixelInputUnreadableError
@@ -16,7 +18,9 @@ COLORS = ("Red", "Green", "Blue")
 RNG = np.random.default_rng(8)
 
 
-def _with_palette(dataset, descriptor, data, *, segmented=False, vr="OW"):
+def _with_palette(
+    dataset: Any, descriptor: tuple[int, ...], data: list[Any], *, segmented: bool, vr: str
+) -> Any:
     """`data`: bytes of each of the three tables."""
     signed = "SS" if descriptor[1] < 0 else "US"
     for color, table in zip(COLORS, data, strict=True):
@@ -26,12 +30,21 @@ def _with_palette(dataset, descriptor, data, *, segmented=False, vr="OW"):
     return dataset
 
 
-def _palette_object(make_dataset, array, descriptor, data, syntax="little", **more):
+def _palette_object(
+    make_dataset: Any,
+    array: NDArray[Any],
+    descriptor: tuple[int, ...],
+    data: list[Any],
+    syntax: str = "little",
+    *,
+    segmented: bool = False,
+    vr: str = "OW",
+) -> Any:
     dataset = make_dataset(array, syntax=syntax, photometric="PALETTE COLOR")
-    return _with_palette(dataset, descriptor, data, **more)
+    return _with_palette(dataset, descriptor, data, segmented=segmented, vr=vr)
 
 
-def _looked_up(tables, array, first):
+def _looked_up(tables: NDArray[Any], array: NDArray[Any], first: int) -> NDArray[Any]:
     at = np.clip(array.astype(int) - first, 0, tables.shape[1] - 1)
     return np.moveaxis(tables[:, at], 0, 2)
 
@@ -198,9 +211,10 @@ def test_a_palette_that_is_missing_is_named(make_dataset, as_file):
     ],
 )
 def test_scanners_palettes_are_the_same_in_either_byte_order(big, little):
-    paths = [get_testdata_file(name, download=False) for name in (big, little)]
-    if None in paths:
+    found = [get_testdata_file(name, download=False) for name in (big, little)]
+    if None in found:
         pytest.skip("pydicom-data is not installed")
+    paths = list(map(str, found))
     one, other = (open_dicom(path).frame(1).array for path in paths)
     assert np.array_equal(one, other)
     dataset = pydicom.dcmread(paths[1])

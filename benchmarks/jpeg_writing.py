@@ -97,10 +97,10 @@ def _differences(plane: NDArray[np.int64], bits: int, predictor: int) -> NDArray
     prediction[:, 0] = above[:, 0]
     prediction[0, 0] = 1 << (bits - 1)
     modulo = (plane - prediction) & 0xFFFF
-    return np.where(modulo > 32768, modulo - 65536, modulo)
+    return np.asarray(np.where(modulo > 32768, modulo - 65536, modulo))
 
 
-def sequential(plane: NDArray[np.uint16], bits: int, sof: int = 0xC1) -> bytes:
+def sequential(plane: NDArray[np.generic], bits: int, sof: int = 0xC1) -> bytes:
     """Extended sequential JPEG (T.81 annex F) of one component, quantized by 1."""
     rows, columns = plane.shape
     assert rows % _SIDE == columns % _SIDE == 0
@@ -110,11 +110,12 @@ def sequential(plane: NDArray[np.uint16], bits: int, sof: int = 0xC1) -> bytes:
     steps = np.arange(_SIDE)
     basis = np.cos((2 * steps[np.newaxis] + 1) * steps[:, np.newaxis] * np.pi / 16) / 2
     basis[0] /= np.sqrt(2)
+    samples = plane.astype(np.float64) - float(1 << (bits - 1))
     stream: list[tuple[int, int]] = []
     before = 0
     for top in range(0, rows, _SIDE):
         for left in range(0, columns, _SIDE):
-            block = plane[top : top + _SIDE, left : left + _SIDE] - float(1 << (bits - 1))
+            block = samples[top : top + _SIDE, left : left + _SIDE]
             coefficients = np.rint(basis @ block @ basis.T).astype(int)
             values = [int(coefficients[at]) for at in _ZIGZAG]
             size, extra = _signed_bits(values[0] - before)
