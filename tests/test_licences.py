@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 
-DEVICE_EXTRAS = ("onnxruntime", "openvino")
+DEVICE_EXTRAS = ("onnxruntime", "openvino", "dicom", "opencv")
 
 
 def device_distributions() -> dict[str, Distribution]:
-    """Everything that `pip install "medsdk[onnxruntime,openvino]"` brings, by name."""
+    """Everything that `pip install "medsdk[onnxruntime,openvino,dicom,opencv]"` brings, by name."""
     found: dict[str, Distribution] = {}
     pending: list[tuple[str, tuple[str, ...]]] = [("medsdk", DEVICE_EXTRAS)]
     while pending:

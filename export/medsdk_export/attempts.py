@@ -12,7 +12,9 @@ import onnx
 from numpy.typing import NDArray
 
 import medsdk_runtimes
+from medsdk.pipeline import run_image
 from medsdk.tasks.gates import Form
+from medsdk.tasks.schema import InputTensor
 from medsdk_export.quantize import CalibrationRecord, quantize_form_a
 from medsdk_runtimes.contract import Array, Precision, Session, Settings
 from medsdk_runtimes.isa_tier import Tier, lower_tiers, open_at_tier
@@ -124,7 +126,7 @@ def make_attempts(model: onnx.ModelProto, record: CalibrationRecord) -> list[Att
 @contextmanager
 def opened(
     attempts: list[Attempt],
-    input_name: str,
+    inlet: InputTensor,
     reference: Callable[[NDArray[np.float32]], dict[str, NDArray[np.float32]]],
     threads: int,
 ) -> Iterator[tuple[Observe, dict[str, list[tuple[Executor, str]]]]]:
@@ -132,7 +134,7 @@ def opened(
 
     Args:
         attempts: The graphs.
-        input_name: Name of their input.
+        inlet: Their input.
         reference: Runs the source framework.
         threads: Worker threads of each session.
 
@@ -172,21 +174,23 @@ def opened(
             stack.callback(session.close)
             plain[attempt.title] = session
 
+        def run(session: Session, tensor: NDArray[np.float32]) -> Mapping[str, Array]:
+            return run_image(session, inlet.name, inlet.batch, tensor)
+
         def observe(tensor: NDArray[np.float32]) -> Observation:
-            feed = {input_name: tensor}
             outputs: dict[str, dict[Executor, Mapping[str, Array]]] = {}
             for title, group in sessions.items():
                 outputs[title] = {}
                 for executor, session in list(group.items()):
                     try:
-                        outputs[title][executor] = session.run(feed)
+                        outputs[title][executor] = run(session, tensor)
                     except MedsdkError as error:
                         # It failed once, so it is no target; the others go on without it.
                         refused[title].append((executor, str(error)))
                         del group[executor]
             return Observation(
                 reference=reference(tensor),
-                expected={title: session.run(feed) for title, session in plain.items()},
+                expected={title: run(session, tensor) for title, session in plain.items()},
                 outputs=outputs,
             )
 

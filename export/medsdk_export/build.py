@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,36 +14,34 @@ from numpy.typing import NDArray
 import medsdk_runtimes
 from medsdk._version import __version__
 from medsdk.atomic import new_directory
-from medsdk.bundle import Bundle, BundleWriter, KnownAnswer, Manifest, NetworkRecord, Variant
+from medsdk.bundle import Bundle, BundleWriter, Manifest, NetworkRecord, Variant
 from medsdk.bundle.manifest import MANIFEST
 from medsdk.canonical import canonical_json, sha256_of, timestamp
-from medsdk.decode import class_probabilities
 from medsdk.errors import OutputNotWritableError
-from medsdk.parity.comparison import compare_outputs
 from medsdk.parity.verification import Verification, verify
-from medsdk.pipeline import supported_role
-from medsdk.pixels.contract import Preprocessor
+from medsdk.pipeline import preprocessor_of, supported_role
+from medsdk.pixels import Box
 from medsdk.tasks import Task
 from medsdk.tasks.strict import FORMAT_VERSION
 from medsdk_export import graphs
 from medsdk_export.attempts import Attempt, make_attempts, opened
+from medsdk_export.comparing import SAMPLES, compare_with_source
 from medsdk_export.errors import ExportRefusedError, InputsRefusedError, ReferenceMismatchError
 from medsdk_export.inputs import (
+    CalibrationFile,
     Case,
     calibration_files,
     calibration_frames,
     decoded,
-    explicit_little_endian,
     naming,
     open_case,
     pixels_digest,
     read_cases,
 )
-from medsdk_export.judging import Judgement, Observed, better, judge, label_of, stable_under
+from medsdk_export.judging import Judgement, Observed, better, judge
+from medsdk_export.known_answers import CaseImages, choose, write_answer
 from medsdk_export.quantize import CalibrationRecord, calibrate
-from medsdk_export.reference_pixels import reference_tensor
 from medsdk_export.sources import SourceNetwork, read_source
-from medsdk_runtimes.contract import Array
 from medsdk_runtimes.threads import ThreadBudget
 
 Progress = Callable[[str, int, int | None], None]
@@ -67,9 +64,6 @@ PHANTOM_POOL = 64
 """Phantoms from which known answers are chosen where there are no cases."""
 
 PHANTOM_SEED = 20_261_121
-
-OTHER_BATCH = 3
-"""The other batch size on which a graph is compared with its source."""
 
 
 @dataclass(frozen=True)
@@ -108,16 +102,6 @@ class ExportResult:
     sha256: str
     manifest: Manifest
     verification: Verification
-
-
-@dataclass(frozen=True)
-class _Image:
-    """One image of the pool: as it is stored, and its reference tensor."""
-
-    case: Case
-    data: bytes
-    frame: NDArray[np.generic]
-    tensor: NDArray[np.float32]
 
 
 def export_bundle(request: ExportRequest, progress: Progress | None = None) -> ExportResult:
@@ -163,22 +147,45 @@ class _Export:
         self.network = request.task.networks[role]
         self.source = source
         self.say = say
-        self.preprocessor = Preprocessor(self.network.pixels)
+        self.preprocessor = preprocessor_of(self.task, self.network)
+        self.images = CaseImages(self.task)
         _, self.decode = supported_role(request.task)
 
     def run(self, writer: BundleWriter) -> Manifest:
         files, cases, facts = self.check_inputs()
-        self.compare_with_source(cases)
+        phase = "comparing with the source framework"
+        # Every case is compared again while the cases run; here it is whether to go on at all.
+        compare_with_source(
+            self.task,
+            self.role,
+            self.source,
+            [self.images.tensor(case) for case in cases[:SAMPLES]],
+            lambda done, total: self.say(phase, done, total),
+        )
         record = self.calibrate(files)
         self.say("quantizing", 0, 1)
         attempts = make_attempts(self.source.model, record)
         self.say("quantizing", 1, 1)
         observed, judgements = self.run_cases(cases, attempts)
         kept = self.keep(judgements)
-        chosen = self.choose(cases, observed, kept)
+        chosen = choose(
+            self.task,
+            observed,
+            [item for item in kept.values() if item.status == "shipped"],
+            self.request.known_answers,
+            lambda done: self.say("choosing known answers", done, len(cases)),
+        )
         self.say("writing", 0, 1)
         answers = tuple(
-            self.write_answer(writer, f"ka-{number:03}", cases[index], observed[index], kept)
+            write_answer(
+                writer,
+                self.task,
+                f"ka-{number:03}",
+                cases[index],
+                self.images.image(cases[index]),
+                observed[index],
+                kept,
+            )
             for number, index in enumerate(chosen, 1)
         )
         variants = {
@@ -210,10 +217,10 @@ class _Export:
 
     def check_inputs(
         self,
-    ) -> tuple[list[Path], list[Case], dict[str, dict[str, str | int | float | None]]]:
+    ) -> tuple[list[CalibrationFile], list[Case], dict[str, dict[str, str | int | float | None]]]:
         """Calibration files and cases: readable, of the modality, apart from each other."""
         phase = "checking the inputs"
-        files = calibration_files(self.request.calibration)
+        files = calibration_files(self.request.calibration, self.task)
         if self.request.cases is not None:
             cases = read_cases(self.request.cases, self.task, self.decode.labels)
         else:
@@ -227,6 +234,7 @@ class _Export:
         for done, case in enumerate(cases, len(files) + 1):
             _, _, image = open_case(case, self.task)
             digest = pixels_digest(decoded(image, 1, case.name).array)
+            question = digest if case.roi is None else f"{digest} {case.roi}"
             if digest in calibration:
                 raise InputsRefusedError(
                     f"{case.name} is among the calibration images",
@@ -234,14 +242,14 @@ class _Export:
                     expected="cases that calibration has not seen",
                     remedy="take it out of one of the two",
                 )
-            if digest in digests:
+            if question in digests:
                 raise InputsRefusedError(
                     f"{case.name} shows the same image as an earlier case",
                     got=f"the same pixels, sha256 {digest[:16]}",
-                    expected="each image once, since the statistics count it",
+                    expected="each image, or each region of one, once: the statistics count it",
                     remedy="take one of the two out",
                 )
-            digests.add(digest)
+            digests.add(question)
             self.say(phase, done, total)
         return (
             files,
@@ -259,53 +267,17 @@ class _Export:
             },
         )
 
-    def compare_with_source(self, cases: list[Case]) -> None:
-        """The graph computes what its source does, on real inputs and on another batch size."""
-        phase = "comparing with the source framework"
-        fixed = self.source.fixed_batch
-        # Every case is compared again while the cases run; here it is whether to go on at all.
-        sample = [self.image(case).tensor for case in cases[: OTHER_BATCH + 1]]
-        others = [sample[index % len(sample)] for index in range(1, OTHER_BATCH + 1)]
-        batches = [sample[:1]] if fixed == 1 else [sample[:1], others]
-        settings = medsdk_runtimes.Settings(threads=1, optimise=False)
-        session = medsdk_runtimes.runtime("onnxruntime").open(
-            self.source.model.SerializeToString(), settings
-        )
-        gate = self.task.gates.fp32
-        for done, batch in enumerate(batches):
-            self.say(phase, done, len(batches))
-            tensor = np.ascontiguousarray(np.concatenate(batch))
-            got = session.run({self.network.input.name: tensor})
-            want = self.source.reference(tensor)
-            difference = compare_outputs(got, want)
-            far = [
-                name
-                for name, array in want.items()
-                if not difference.problems
-                and not np.allclose(got[name], array, rtol=gate.rtol, atol=gate.atol)
-            ]
-            if difference.problems or far:
-                largest = max(difference.max_abs.values())
-                raise ReferenceMismatchError(
-                    "the exported graph does not compute what its source does",
-                    got="; ".join(difference.problems)
-                    or f"output {', '.join(far)} differs by {largest:.3g} at batch {len(tensor)}",
-                    expected=f"atol {gate.atol}, rtol {gate.rtol}",
-                    remedy="report it with the versions that `medsdk doctor` prints",
-                )
-        session.close()
-        self.say(phase, len(batches), len(batches))
-
-    def calibrate(self, files: list[Path]) -> CalibrationRecord:
+    def calibrate(self, files: list[CalibrationFile]) -> CalibrationRecord:
         phase = "calibrating"
         self.say(phase, 0, len(files))
 
         def tensors() -> Iterator[NDArray[np.float32]]:
-            for name, frame in calibration_frames(files, self.task):
-                with naming(name):
-                    prepared = self.preprocessor.prepare(frame)
+            for file, frame in calibration_frames(files, self.task):
+                with naming(file.name):
+                    prepared = self.preprocessor.prepare(frame, file.roi)
                 if prepared.no_result is None:
-                    yield prepared.tensor
+                    # A graph with a fixed batch sees the image in every row.
+                    yield np.repeat(prepared.tensor, self.source.fixed_batch or 1, axis=0)
 
         samples = tensors()
         first = next(samples, None)
@@ -333,13 +305,13 @@ class _Export:
         threads = ThreadBudget.process().total
         labelled = self.request.cases is not None
         observed = []
-        with opened(attempts, self.network.input.name, self.source.reference, threads) as (
+        with opened(attempts, self.network.input, self.source.reference, threads) as (
             observe,
             refused,
         ):
             for done, case in enumerate(cases):
                 self.say(phase, done, len(cases))
-                observation = observe(self.image(case).tensor)
+                observation = observe(self.images.tensor(case))
                 observed.append(Observed(observation, case.truth if labelled else None))
         self.say(phase, len(cases), len(cases))
         return observed, [
@@ -359,115 +331,6 @@ class _Export:
                 expected="the gates.fp32 of the task",
             )
         return kept
-
-    def choose(
-        self, cases: list[Case], observed: list[Observed], kept: Mapping[str, Judgement]
-    ) -> list[int]:
-        """Known answers: a clear margin in every shipped variant, spread over the labels."""
-        phase = "choosing known answers"
-        self.say(phase, 0, len(cases))
-        shipped = [item for item in kept.values() if item.status == "shipped"]
-        clear: dict[str, list[int]] = {}
-        for index, item in enumerate(observed):
-            label = label_of(self.task, item.observation.reference)
-            if label is not None and all(
-                self.is_clear(item, judgement, label) for judgement in shipped
-            ):
-                clear.setdefault(label, []).append(index)
-            self.say(phase, index + 1, len(cases))
-        if sum(map(len, clear.values())) < 2:
-            raise InputsRefusedError(
-                "no known answer can be chosen",
-                got=f"{len(cases)} images, fewer than two with a clear decision margin",
-                expected="images that the network decides clearly",
-                remedy="give more cases",
-            )
-        shares = _shares([len(group) for group in clear.values()], self.request.known_answers)
-        return sorted(
-            index
-            for group, share in zip(clear.values(), shares, strict=True)
-            for index in _evenly(group, share)
-        )
-
-    def is_clear(self, item: Observed, judgement: Judgement, label: str) -> bool:
-        tolerance = judgement.tolerance
-        wanted: list[Mapping[str, Array]] = [item.observation.reference]
-        if judgement.attempt.form != "float":
-            wanted = [item.observation.expected[judgement.attempt.title]]
-        return all(
-            label_of(self.task, outputs) == label and stable_under(self.task, outputs, tolerance)
-            for outputs in wanted
-        )
-
-    def image(self, case: Case) -> _Image:
-        """One case with its reference tensor, which the production path must reproduce."""
-        data, dataset, image = open_case(case, self.task)
-        frame = decoded(image, 1, case.name)
-        with naming(case.name):
-            prepared = self.preprocessor.prepare(frame)
-        if prepared.no_result is not None:
-            raise InputsRefusedError(
-                f"{case.name} gives no result before the network runs", got=prepared.no_result
-            )
-        tensor = reference_tensor(self.network.pixels, dataset, frame.array)
-        if not np.array_equal(prepared.tensor, tensor):
-            raise ReferenceMismatchError(
-                f"preprocessing {case.name} does not reproduce the named library",
-                got=f"a largest difference of {np.abs(prepared.tensor - tensor).max():.3g}",
-                expected="equal tensors",
-                remedy="report it with the versions that `medsdk doctor` prints",
-            )
-        return _Image(case, data, frame.array, tensor)
-
-    def write_answer(
-        self,
-        writer: BundleWriter,
-        name: str,
-        case: Case,
-        item: Observed,
-        kept: Mapping[str, Judgement],
-    ) -> KnownAnswer:
-        image = self.image(case)
-        _, dataset, _ = open_case(case, self.task)
-        folder = f"known_answers/{name}"
-        reference = item.observation.reference
-        probabilities = class_probabilities(self.decode, reference)
-        label = label_of(self.task, reference)
-        if label is None:  # `choose` takes decided images only
-            raise ExportRefusedError(f"{case.name} has no decision")
-        return KnownAnswer(
-            id=name,
-            origin="phantom" if self.request.cases is None else "case",
-            truth=item.truth,
-            input=writer.add(f"{folder}/input.dcm", explicit_little_endian(dataset)),
-            frame_number=1,
-            frame=writer.add_array(f"{folder}/frame.npy", image.frame),
-            tensors={self.role: writer.add_array(f"{folder}/{self.role}.tensor.npy", image.tensor)},
-            outputs={
-                self.role: {
-                    output: writer.add_array(
-                        f"{folder}/{self.role}.reference.{_file_word(output)}.npy", array
-                    )
-                    for output, array in reference.items()
-                }
-            },
-            variant_outputs={
-                self.role: {
-                    variant: {
-                        output: writer.add_array(
-                            f"{folder}/{self.role}.{variant}.{_file_word(output)}.npy", array
-                        )
-                        for output, array in item.observation.expected[
-                            judgement.attempt.title
-                        ].items()
-                    }
-                    for variant, judgement in kept.items()
-                    if judgement.status == "shipped" and judgement.attempt.form != "float"
-                }
-            },
-            probabilities=probabilities,
-            label=label,
-        )
 
     def write_variant(self, writer: BundleWriter, judgement: Judgement) -> Variant:
         attempt = judgement.attempt
@@ -577,47 +440,24 @@ def _is_replaceable(place: Path) -> bool:
 
 def _phantom_cases(task: Task) -> Iterator[Case]:
     """Phantoms of the task, for known answers; their truth is never used to judge."""
-    from medsdk_export.phantoms import TASKS, slices, to_dicom
+    from medsdk_export import phantoms
 
-    if task.id not in TASKS:
+    if task.id not in phantoms.TASKS:
         raise InputsRefusedError(
             f"there are neither cases nor phantoms to choose known answers of {task.id} from",
             got="no --cases",
             expected="--cases CASES.csv",
         )
-    for number, phantom in enumerate(slices(PHANTOM_POOL, PHANTOM_SEED), 1):
-        stream = io.BytesIO()
-        to_dicom(phantom).save_as(stream, enforce_file_format=True)
+    for number, phantom in enumerate(phantoms.cases(task.id, PHANTOM_POOL, PHANTOM_SEED), 1):
         yield Case(
             f"phantom {number}",
             None,
-            stream.getvalue(),
+            phantom.to_bytes(),
             phantom.label,
             phantom.patient,
             phantom.stratum,
+            None if phantom.roi is None else Box(*phantom.roi),
         )
-
-
-def _shares(sizes: list[int], count: int) -> list[int]:
-    """How many to take of each group: as equal as the groups allow, `count` in all."""
-    shares = [0] * len(sizes)
-    while sum(shares) < min(count, sum(sizes)):
-        room = [index for index, size in enumerate(sizes) if shares[index] < size]
-        shares[min(room, key=lambda index: shares[index])] += 1
-    return shares
-
-
-def _evenly(group: list[int], count: int) -> list[int]:
-    """At most `count` of the group, evenly spaced."""
-    if len(group) <= count:
-        return group
-    return [group[(2 * i + 1) * len(group) // (2 * count)] for i in range(count)]
-
-
-def _file_word(output: str) -> str:
-    """An output's name as a word of a file name; names that collide are told apart by a hash."""
-    word = "".join(char if char.isascii() and char.isalnum() else "-" for char in output.lower())
-    return word if word == output else f"{word.strip('-')[:40]}-{sha256_of(output.encode())[:8]}"
 
 
 def _versions() -> dict[str, str | int | float | None]:

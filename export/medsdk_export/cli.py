@@ -10,22 +10,14 @@ import typer
 
 from medsdk.cli.options import JsonFlag, QuietFlag
 from medsdk.cli.output import Progress, print_document, print_text, table
-from medsdk.errors import MedsdkError
-from medsdk_export.errors import ExportRefusedError
+from medsdk_export.errors import ExportRefusedError, ExportUnavailableError
 
 if TYPE_CHECKING:
     from medsdk.tasks import Task
     from medsdk_export.build import ExportResult
 
 NEEDS = ("onnx", "onnxruntime")
-"""Packages without which nothing can be exported; torch is needed by its own sources only."""
-
-
-class ExportUnavailableError(MedsdkError):
-    """The export side is not installed here."""
-
-    code = "export-unavailable"
-    exit_status = 3
+"""Packages without which nothing can be exported; torch and Keras by their own sources only."""
 
 
 def register(app: typer.Typer) -> None:
@@ -93,7 +85,7 @@ def register(app: typer.Typer) -> None:
                 "the export side is not installed",
                 got=f"no {', '.join(missing)}",
                 expected="an environment for export; never the device's",
-                remedy='pip install "medsdk[torch]"',
+                remedy='pip install "medsdk[torch]" for PyTorch sources, "medsdk[keras]" for Keras',
             )
         from medsdk_export.build import ExportRequest, export_bundle
 

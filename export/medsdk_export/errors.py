@@ -3,8 +3,10 @@
 ::
 
     MedsdkError
+    ├── ExportUnavailableError      3  a package of the export side is not installed here
     └── ExportRefusedError          2  export will not make this bundle
         ├── PickleRefusedError      4  a checkpoint that wants to run code
+        ├── LayerRefusedError       4  a Keras layer that holds code, or that is not Keras's own
         ├── SourceUnreadableError   4  no model in that file
         ├── WeightsMismatchError    2  weights of another architecture
         ├── GraphMismatchError      2  an ONNX graph that is not what the task says
@@ -19,6 +21,29 @@ from collections.abc import Sequence
 from typing import Self
 
 from medsdk_runtimes.errors import MedsdkError
+
+
+class ExportUnavailableError(MedsdkError):
+    """The export side is not installed here."""
+
+    code = "export-unavailable"
+    exit_status = 3
+
+    @classmethod
+    def missing(cls, what: str, packages: Sequence[str], extra: str) -> Self:
+        """Packages without which something cannot be read.
+
+        Args:
+            what: What cannot be read.
+            packages: Names of what is not installed.
+            extra: The extra of medsdk that installs them.
+        """
+        return cls(
+            f"what reads {what} is not installed",
+            got=f"no {', '.join(packages)}",
+            expected="an environment for export; never the device's",
+            remedy=f'pip install "medsdk[{extra}]"',
+        )
 
 
 class ExportRefusedError(MedsdkError):
@@ -48,6 +73,13 @@ class PickleRefusedError(ExportRefusedError):
             remedy="in the training environment: torch.save(model.state_dict(), 'weights.pt'), or "
             "safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')",
         )
+
+
+class LayerRefusedError(ExportRefusedError):
+    """A Keras model holds code, or a layer that is not Keras's own."""
+
+    code = "layer-refused"
+    exit_status = 4
 
 
 class SourceUnreadableError(ExportRefusedError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 import medsdk_runtimes
 from medsdk.canonical import sha256_of
+from medsdk.pipeline import run_image
 from medsdk.tasks import Network
 from medsdk_export.errors import GraphMismatchError, SourceUnreadableError
 from medsdk_export.graphs import READ_OPSETS, default_opset, prepare
@@ -76,7 +78,7 @@ def read_onnx(path: Path, network: Network) -> SourceNetwork:
     prepare(model)
     return SourceNetwork(
         model=model,
-        reference=_reference(session, network.input.name),
+        reference=_reference(session, network.input.name, fixed),
         parameters=dict(network.architecture.parameters),
         facts={
             "framework": "onnx",
@@ -88,9 +90,13 @@ def read_onnx(path: Path, network: Network) -> SourceNetwork:
     )
 
 
-def _reference(session: Session, input_name: str) -> Reference:
+def _reference(session: Session, input_name: str, fixed: int | None) -> Reference:
     def run(tensor: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-        outputs = session.run({input_name: np.ascontiguousarray(tensor)})
+        # The whole of a fixed batch may be given as well, to compare a graph with its source.
+        batch: Literal["dynamic"] | int = "dynamic"
+        if fixed is not None and len(tensor) == 1:
+            batch = fixed
+        outputs = run_image(session, input_name, batch, np.ascontiguousarray(tensor))
         return {name: np.asarray(value, np.float32) for name, value in outputs.items()}
 
     return run
@@ -98,8 +104,11 @@ def _reference(session: Session, input_name: str) -> Reference:
 
 def _check_tensors(session: Session, network: Network) -> int | None:
     """Hold the graph's input and outputs to the task; the fixed batch size, or None."""
-    resize = network.pixels.resize
-    wanted = (network.pixels.channels.count, resize.height, resize.width)
+    resize, layout = network.pixels.resize, network.input.layout
+    count = network.pixels.channels.count
+    wanted = (count, resize.height, resize.width)
+    if layout == "nhwc":
+        wanted = (resize.height, resize.width, count)
     if len(session.inputs) != 1 or session.inputs[0].name != network.input.name:
         raise GraphMismatchError(
             "the graph's inputs are not those of the task",
@@ -115,7 +124,8 @@ def _check_tensors(session: Session, network: Network) -> int | None:
         raise GraphMismatchError(
             "the graph's input has another shape or dtype than the task says",
             got=_describe(session.inputs),
-            expected=f"float32 N x {' x '.join(map(str, wanted))}",
+            expected=f"float32 N x {' x '.join(map(str, wanted))}, layout {layout!r}",
+            remedy=_layout_remedy(spec, network),
         )
     names = {output.name for output in network.outputs}
     if {output.name for output in session.outputs} != names:
@@ -150,14 +160,24 @@ def _check_tensors(session: Session, network: Network) -> int | None:
             expected=f"networks.*.input.batch = {declared!r}",
             remedy="set batch in the task file, or export the graph with a dynamic batch axis",
         )
-    if batch not in (None, 1):
-        raise GraphMismatchError(
-            "this release runs one image at a time",
-            got=f"a fixed batch of {batch}",
-            expected="a dynamic batch, or a fixed one of 1",
-            remedy="export the graph with a dynamic batch axis",
-        )
+    for made in session.outputs:
+        if made.shape[0] not in (None, batch):
+            raise GraphMismatchError(
+                f"the graph's output {made.name!r} has not one row for each image",
+                got=_describe((made,)),
+                expected=f"{'N' if batch is None else batch} rows, as the input has",
+                remedy="export the graph with the batch as the first axis of every output",
+            )
     return batch
+
+
+def _layout_remedy(spec: TensorSpec, network: Network) -> str:
+    """What to change where channels are last and the task says first, or the reverse."""
+    other = "nhwc" if network.input.layout == "nchw" else "nchw"
+    at = -1 if other == "nhwc" else 1
+    if len(spec.shape) == 4 and spec.shape[at] == network.pixels.channels.count:
+        return f"set layout = {other!r} for the input in the task file"
+    return "correct pixels.resize, pixels.channels or input.layout in the task file"
 
 
 def _describe(specs: tuple[TensorSpec, ...]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import io
 from collections.abc import Iterable, Iterator
@@ -15,17 +14,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medsdk.errors import DecoderMissingError
-from medsdk.pixels import DicomImage, Frame, open_dicom
+from medsdk.pixels import Box, DicomImage, Frame, open_dicom
 from medsdk.pixels._quiet import reading
 from medsdk.tasks import Task
 from medsdk_export.errors import IdentityRefusedError, InputsRefusedError
 from medsdk_export.identity import identity_attributes
+from medsdk_export.tables import (
+    ROI_COLUMN,
+    case_columns,
+    parse_roi,
+    read_rois,
+    read_table,
+    roi_rule,
+)
 from medsdk_runtimes.errors import MedsdkError
 
 if TYPE_CHECKING:
     from pydicom import Dataset
-
-COLUMNS = ("path", "truth", "patient", "stratum")
 
 _WORD_BYTES = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
 """Value representations whose values pydicom keeps as bytes, and the size of their words."""
@@ -42,6 +47,7 @@ class Case:
         truth: Its label.
         patient: Who, as a pseudonym.
         stratum: For later evaluation.
+        roi: Region of interest, where the task takes one.
     """
 
     name: str
@@ -50,6 +56,7 @@ class Case:
     truth: str
     patient: str
     stratum: str
+    roi: Box | None = None
 
     def read(self) -> bytes:
         """The object's bytes."""
@@ -58,17 +65,34 @@ class Case:
         return _read(self.path, self.name)
 
 
-def calibration_files(folder: Path) -> list[Path]:
+@dataclass(frozen=True)
+class CalibrationFile:
+    """One file of the calibration folder.
+
+    Attributes:
+        name: `calibration file N`; stands for it in every message.
+        path: Where it is.
+        roi: Region of interest, where the task takes one; the same for each of its frames.
+    """
+
+    name: str
+    path: Path
+    roi: Box | None
+
+
+def calibration_files(folder: Path, task: Task) -> list[CalibrationFile]:
     """Files of a calibration folder, sorted, searched through.
 
     Args:
-        folder: The folder; hidden files and subfolders' hidden files are passed over.
+        folder: The folder; hidden files and subfolders' hidden files are passed over. Regions
+            of interest stand in its `rois.csv`.
+        task: The task.
 
     Returns:
-        At least one path.
+        At least one file.
 
     Raises:
-        InputsRefusedError: No folder, or nothing in it.
+        InputsRefusedError: No folder, nothing in it, or no region where the task needs one.
     """
     if not folder.is_dir():
         raise InputsRefusedError(
@@ -90,68 +114,52 @@ def calibration_files(folder: Path) -> list[Path]:
             expected="a few dozen to a few hundred images like those the scanner gives",
             remedy="python -m medsdk_export.phantoms makes phantoms for a task of the catalogue",
         )
-    return files
+    rois, rule = read_rois(folder, task), roi_rule(task)
+    found = []
+    for number, path in enumerate(files, 1):
+        name, roi = f"calibration file {number}", rois.get(path.resolve())
+        if roi is None:
+            parse_roi("", rule, name)  # refuses a missing region where the task needs one
+        found.append(CalibrationFile(name, path, roi))
+    return found
 
 
-def calibration_frames(files: Iterable[Path], task: Task) -> Iterator[tuple[str, Frame]]:
-    """Every frame of the calibration files, one decoded at a time, and what its file is called.
+def calibration_frames(
+    files: Iterable[CalibrationFile], task: Task
+) -> Iterator[tuple[CalibrationFile, Frame]]:
+    """Every frame of the calibration files, one decoded at a time, and its file.
 
     Raises:
         InputsRefusedError: A file cannot be read as an image for the task.
     """
-    for number, path in enumerate(files, 1):
-        name = f"calibration file {number}"
-        image = open_checked(_read(path, name), task, name)
+    for file in files:
+        image = open_checked(_read(file.path, file.name), task, file.name)
         for frame_number in range(1, image.number_of_frames + 1):
-            yield name, decoded(image, frame_number, name)
+            yield file, decoded(image, frame_number, file.name)
 
 
 def read_cases(table: Path, task: Task, labels: Iterable[str]) -> list[Case]:
-    """Read CASES.csv: path (relative to the file), truth, patient, stratum.
+    """Read CASES.csv: path (relative to the file), truth, patient, stratum, and roi.
 
     Args:
         table: The CSV file, UTF-8 with or without a byte-order mark.
-        task: The task.
+        task: The task; `roi` is a column where its crop takes a region of interest.
         labels: Labels that a truth may be.
 
     Returns:
         At least one case, in the file's order.
 
     Raises:
-        InputsRefusedError: Another header, an unknown truth, a duplicate or missing path.
+        InputsRefusedError: Another header, an unknown truth, a duplicate or missing path, no
+            region of interest where the task needs one.
     """
-    try:
-        text = table.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputsRefusedError(
-            "the table of cases cannot be read",
-            got=(error.strerror or "") if isinstance(error, OSError) else "not UTF-8",
-            expected="a CSV file in UTF-8",
-        ) from error
-    try:
-        reader = csv.DictReader(io.StringIO(text), strict=True)
-        rows, header = list(reader), tuple(reader.fieldnames or ())
-    except csv.Error as error:
-        raise InputsRefusedError(
-            "the table of cases is no CSV", got=str(error), expected="a CSV file in UTF-8"
-        ) from error
-    if not rows or sorted(header) != sorted(COLUMNS):
-        raise InputsRefusedError(
-            "the table of cases has no cases or another header",
-            # Without a header row the first case would stand here, so only known names do.
-            got=f"{len(rows)} rows, {len(header)} columns, of them "
-            f"{', '.join(name for name in COLUMNS if name in header) or 'none'} as expected",
-            expected=f"columns {', '.join(COLUMNS)} and at least one row",
-        )
+    rule = roi_rule(task)
     allowed = list(labels)
-    cases, seen = [], set()
+    cases: list[Case] = []
+    seen: set[tuple[Path, Box | None]] = set()
+    rows = read_table(table, "the table of cases", "case", case_columns(task))
     for number, row in enumerate(rows, 1):
         name = f"case {number}"
-        if None in row or None in row.values():
-            raise InputsRefusedError(
-                f"the row of {name} has another number of fields than the header",
-                expected=f"{len(COLUMNS)} fields",
-            )
         if row["truth"] not in allowed:
             raise InputsRefusedError(
                 f"{name} has a truth that is no label of {task.id}",
@@ -165,13 +173,14 @@ def read_cases(table: Path, task: Task, labels: Iterable[str]) -> list[Case]:
                 got="nothing at that path",
                 expected="a path relative to the table of cases",
             )
-        if path.resolve() in seen:
+        roi = parse_roi(row.get(ROI_COLUMN, ""), rule, name)
+        if (path.resolve(), roi) in seen:
             raise InputsRefusedError(
                 f"{name} names a file that another case names already",
-                expected="each file once",
+                expected="each file once, or once for each region of interest",
             )
-        seen.add(path.resolve())
-        cases.append(Case(name, path, None, row["truth"], row["patient"], row["stratum"]))
+        seen.add((path.resolve(), roi))
+        cases.append(Case(name, path, None, row["truth"], row["patient"], row["stratum"], roi))
     return cases
 
 

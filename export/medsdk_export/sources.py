@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -35,12 +36,34 @@ class SourceNetwork:
     fixed_batch: int | None = None
 
 
+SUFFIXES = (".pt", ".pth", ".safetensors", ".pt2", ".keras", ".h5", ".hdf5", ".onnx")
+"""Files that are read."""
+
+
+def need(package: str, what: str, extra: str) -> None:
+    """Refuse to go on without a package that only some sources need.
+
+    Args:
+        package: Name of the package.
+        what: What is read with it.
+        extra: The extra of medsdk that installs it.
+
+    Raises:
+        ExportUnavailableError: It is not installed.
+    """
+    if find_spec(package) is None:
+        from medsdk_export.errors import ExportUnavailableError
+
+        raise ExportUnavailableError.missing(what, [package], extra)
+
+
 def read_source(path: Path, network: Network) -> SourceNetwork:
     """Read a model file as the network that a task describes.
 
     Args:
         path: `.pt`, `.pth` or `.safetensors` with a state dictionary for a catalogue
-            architecture, or `.onnx`.
+            architecture; `.pt2`; `.keras`, `.h5` or `.hdf5`, a whole model or the weights of a
+            catalogue architecture; or `.onnx`.
         network: The task's description.
 
     Returns:
@@ -49,8 +72,10 @@ def read_source(path: Path, network: Network) -> SourceNetwork:
     Raises:
         SourceUnreadableError: The file is missing, damaged, or of a kind that is not read.
         PickleRefusedError: A checkpoint that wants to run code.
+        LayerRefusedError: A Keras model that holds code, or classes of its author's.
         WeightsMismatchError: Weights of another architecture.
         GraphMismatchError: A graph that is not what the task says.
+        ExportUnavailableError: The source's framework is not installed.
     """
     from medsdk_export.errors import SourceUnreadableError
 
@@ -58,15 +83,25 @@ def read_source(path: Path, network: Network) -> SourceNetwork:
         raise SourceUnreadableError(
             "there is no model file",
             got="a directory" if path.is_dir() else "nothing at that path",
-            expected="a .pt, .pth, .safetensors or .onnx file",
+            expected=f"a file that ends in {', '.join(SUFFIXES)}",
             remedy="check the path behind --model",
         )
     try:
         match path.suffix.lower():
             case ".pt" | ".pth" | ".safetensors":
+                need("torch", "PyTorch weights", "torch")
                 from medsdk_export.from_torch import read_torch
 
                 return read_torch(path, network)
+            case ".pt2":
+                need("torch", "PyTorch programs", "torch")
+                from medsdk_export.from_torch_program import read_torch_program
+
+                return read_torch_program(path, network)
+            case ".keras" | ".h5" | ".hdf5":
+                from medsdk_export.from_keras import read_keras
+
+                return read_keras(path, network)
             case ".onnx":
                 from medsdk_export.from_onnx import read_onnx
 
@@ -75,7 +110,7 @@ def read_source(path: Path, network: Network) -> SourceNetwork:
                 raise SourceUnreadableError(
                     "this kind of model file is not read",
                     got=f"a file that ends in {other!r}",
-                    expected=".pt, .pth or .safetensors (a state dictionary), or .onnx",
+                    expected=", ".join(SUFFIXES),
                     remedy="export the model to ONNX, or save its state dictionary",
                 )
     except OSError as error:

@@ -9,9 +9,7 @@ file gives other values on AVX2 than on AVX512-VNNI.
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
-import struct
 import subprocess
 import sys
 import threading
@@ -21,7 +19,7 @@ from typing import IO, Any, Literal
 import numpy as np
 
 import medsdk_runtimes
-from medsdk_runtimes import errors
+from medsdk_runtimes import errors, framing
 from medsdk_runtimes.contract import Array, Effective, Session, Settings, TensorSpec
 from medsdk_runtimes.errors import InferenceFailedError, MedsdkError, SettingRefusedError
 from medsdk_runtimes.operating_system import cpu_flags
@@ -46,10 +44,6 @@ def lower_tiers(runtime: str) -> tuple[Tier, ...]:
     """
     flags = cpu_flags()
     return tuple(tier for tier in RUNTIMES_WITH_TIERS.get(runtime, ()) if tier in flags)
-
-
-_START = struct.Struct("<Q")
-_MAX_MESSAGE_BYTES = 4 * 1024**3
 
 
 class TierSession(Session):
@@ -166,22 +160,17 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 
 def _send(stream: IO[bytes], header: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
-    """One message: the length of a JSON header, the header, then the arrays' bytes."""
-    specs = [[name, array.dtype.str, array.shape] for name, array in arrays.items()]
-    text = json.dumps({"header": dict(header), "arrays": specs}).encode()
     try:
-        stream.write(_START.pack(len(text)) + text)
-        for array in arrays.values():
-            stream.write(np.ascontiguousarray(array).tobytes())
-        stream.flush()
+        framing.send(stream, header, arrays)
     except OSError as error:
         raise _died() from error
 
 
 def _receive(stream: IO[bytes]) -> tuple[dict[str, Any], dict[str, Array]]:
-    (length,) = _START.unpack(_exactly(stream, _START.size))
-    document = json.loads(_exactly(stream, length))
-    header: dict[str, Any] = document["header"]
+    try:
+        header, arrays = framing.receive(stream)
+    except EOFError as error:
+        raise _died() from error
     if "error" in header:
         kind = getattr(errors, header["error"], InferenceFailedError)
         raise kind(
@@ -190,22 +179,7 @@ def _receive(stream: IO[bytes]) -> tuple[dict[str, Any], dict[str, Array]]:
             expected=header["expected"],
             remedy=header["remedy"],
         )
-    arrays = {}
-    for name, dtype_name, shape in document["arrays"]:
-        dtype = np.dtype(dtype_name)
-        count = int(np.prod(shape, dtype=np.int64))
-        data = bytearray(_exactly(stream, count * dtype.itemsize))
-        arrays[name] = np.frombuffer(data, dtype).reshape(shape)
     return header, arrays
-
-
-def _exactly(stream: IO[bytes], count: int) -> bytes:
-    if count > _MAX_MESSAGE_BYTES:
-        raise _died()
-    data = stream.read(count)
-    if len(data) != count:
-        raise _died()
-    return data
 
 
 def _died() -> InferenceFailedError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +23,12 @@ from medsdk.decode.classification import class_probabilities
 from medsdk.pixels.contract import Preprocessor
 from medsdk.plan.candidate import Candidate
 from medsdk.tasks.decoding import ArgmaxRule, ClassificationDecode, ThresholdRule
-from medsdk.tasks.schema import Task
+from medsdk.tasks.schema import Network, Task
 from medsdk_runtimes.contract import Array, Session
 from medsdk_runtimes.errors import InferenceFailedError, MedsdkError
 from medsdk_runtimes.isa_tier import open_at_tier
+
+_CLIP_LAYOUT = "layout 'ncthw' (this release takes 'nchw' and 'nhwc')"
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Stage:
     Attributes:
         role: Its role.
         input_name: Name of its input tensor.
+        batch: Size of its batch axis, or `dynamic`.
         session: The opened graph.
         preprocessor: Executes its pixel contract.
         decode: What its outputs mean.
@@ -42,18 +46,22 @@ class Stage:
 
     role: str
     input_name: str
+    batch: Literal["dynamic"] | int
     session: Session
     preprocessor: Preprocessor
     decode: ClassificationDecode
 
     def infer(self, tensor: NDArray[np.float32]) -> dict[str, Array]:
-        """Run the network on one preprocessed tensor (1, C, H, W).
+        """Run the network on one preprocessed image, first axis 1, in the network's layout.
+
+        Returns:
+            Its outputs, first axis 1.
 
         Raises:
             MedsdkError: What the session raises.
         """
         try:
-            return self.session.run({self.input_name: tensor})
+            return run_image(self.session, self.input_name, self.batch, tensor)
         except MedsdkError:
             raise
         except Exception as error:  # noqa: BLE001 - a third party's runtime may raise anything
@@ -94,9 +102,10 @@ class Pipeline:
         task = bundle.manifest.task
         role, decode = supported_role(task)
         network = task.networks[role]
-        preprocessor = Preprocessor(network.pixels)
+        preprocessor = preprocessor_of(task, network)
         session = open_network(bundle, candidate, role)
-        return cls(task, Stage(role, network.input.name, session, preprocessor, decode))
+        inlet = network.input
+        return cls(task, Stage(role, inlet.name, inlet.batch, session, preprocessor, decode))
 
     def close(self) -> None:
         """Release the sessions."""
@@ -112,6 +121,45 @@ class Pipeline:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def preprocessor_of(task: Task, network: Network) -> Preprocessor:
+    """What prepares images for a network, in the network's layout.
+
+    Raises:
+        TaskUnsupportedError: A layout that this release does not run.
+        MedsdkError: As `Preprocessor`.
+    """
+    layout = network.input.layout
+    if layout == "ncthw":
+        raise _unsupported(task, [_CLIP_LAYOUT])
+    return Preprocessor(network.pixels, layout)
+
+
+def run_image(
+    session: Session, input_name: str, batch: Literal["dynamic"] | int, tensor: NDArray[np.float32]
+) -> dict[str, Array]:
+    """Run one image through a graph of any batch size.
+
+    A graph with a fixed batch of several gets the image in every row, and the first row counts:
+    it costs the whole batch, and no other image can take part in the answer.
+
+    Args:
+        session: The opened graph.
+        input_name: Name of its one input.
+        batch: Size of its batch axis, or `dynamic`.
+        tensor: One preprocessed image, first axis 1.
+
+    Returns:
+        Output name to array, first axis 1, freshly owned.
+
+    Raises:
+        MedsdkError: What the session raises.
+    """
+    if batch in ("dynamic", 1):
+        return session.run({input_name: tensor})
+    outputs = session.run({input_name: np.repeat(tensor, int(batch), axis=0)})
+    return {name: array[:1].copy() for name, array in outputs.items()}
 
 
 def open_network(bundle: Bundle, candidate: Candidate, role: str) -> Session:
@@ -179,18 +227,20 @@ def supported_role(task: Task) -> tuple[str, ClassificationDecode]:
     role, network = next(iter(task.networks.items()))
     if network.feed.kind != "input" or network.pixels.clip is not None:
         problems.append(f"networks.{role}.feed or .pixels.clip")
-    if network.input.layout != "nchw":
-        problems.append(f"layout {network.input.layout!r} (this release takes 'nchw')")
-    if network.input.batch not in ("dynamic", 1):
-        problems.append(f"a fixed batch of {network.input.batch} (this release runs 1)")
+    if network.input.layout == "ncthw":
+        problems.append(_CLIP_LAYOUT)
     if network.decode.kind != "classification":
         problems.append(f"a {network.decode.kind} network")
     if problems or not isinstance(network.decode, ClassificationDecode):
-        raise TaskUnsupportedError(
-            f"this release does not run {task.id}",
-            got="; ".join(problems),
-            expected="one classifier that answers image by image",
-        )
+        raise _unsupported(task, problems)
     if not isinstance(task.decision.rule, ThresholdRule | ArgmaxRule):
         raise unsupported_rule(task.decision.rule)
     return role, network.decode
+
+
+def _unsupported(task: Task, problems: list[str]) -> TaskUnsupportedError:
+    return TaskUnsupportedError(
+        f"this release does not run {task.id}",
+        got="; ".join(problems),
+        expected="one classifier that answers image by image",
+    )

@@ -52,6 +52,20 @@ def test_demo_shows_a_refused_modality(demo: Path) -> None:
     assert "MR" in error["expected"]
 
 
+def test_demo_answers_for_every_frame_of_a_real_clip(demo: Path) -> None:
+    clip = json.loads((demo / "demo.json").read_text(encoding="utf-8"))["clip"]
+    assert clip["verdict"] == "pass"
+    assert "phantoms" in clip["notice"]
+    assert "not for clinical use" in clip["notice"]
+    found = json.loads((demo / "liver/results/findings.json").read_text(encoding="utf-8"))
+    assert found["notice"] == clip["notice"]
+    assert [item["frame_number"] for item in found["findings"]] == list(range(1, 121))
+    assert {item["status"] for item in found["findings"]} == {"ok"}
+    assert {tuple(item["region"]) for item in found["findings"]} == {tuple(clip["roi"])}
+    # Neighbouring frames of a beating heart differ, so the probabilities do.
+    assert len({json.dumps(item["probabilities"]) for item in found["findings"]}) > 100
+
+
 def test_demo_refuses_a_folder_of_something_else(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine", encoding="utf-8")
     assert run(["demo", "--out", str(tmp_path), "--quiet"]) == 2

@@ -20,7 +20,7 @@ from medsdk.bundle import Bundle
 from medsdk.errors import OutputNotWritableError
 from medsdk.pixels.contract import Prepared, Preprocessor
 from medsdk.tasks import Task
-from medsdk_export import attempts, build, from_onnx, graphs
+from medsdk_export import attempts, build, from_onnx, graphs, known_answers
 from medsdk_export.build import export_bundle
 from medsdk_export.errors import InputsRefusedError, ReferenceMismatchError
 from medsdk_export.inputs import explicit_little_endian
@@ -120,7 +120,7 @@ def test_tolerances_follow_from_the_worst_difference(bundle_dir: Path) -> None:
 def test_shares_are_as_equal_as_the_labels_allow(
     sizes: list[int], count: int, shares: list[int]
 ) -> None:
-    assert build._shares(sizes, count) == shares
+    assert known_answers._shares(sizes, count) == shares
 
 
 # Without enough evidence
@@ -320,7 +320,7 @@ def test_a_bundle_that_does_not_verify_is_not_published(
         dataset.PixelData = dataset.PixelData[::-1]
         return good(dataset)
 
-    monkeypatch.setattr(build, "explicit_little_endian", swapped)
+    monkeypatch.setattr(known_answers, "explicit_little_endian", swapped)
     with pytest.raises(ReferenceMismatchError, match="does not reproduce its own known answers"):
         export_bundle(few.request(tmp_path / "out"))
     assert not (tmp_path / "out").exists()

@@ -78,19 +78,20 @@ def _encoded(path: Path, syntax: str) -> bytes:
 # Folders, tables and models
 
 
-def test_an_empty_or_missing_calibration_folder_is_refused(tmp_path: Path) -> None:
+def test_an_empty_or_missing_calibration_folder_is_refused(few: Any, tmp_path: Path) -> None:
     with pytest.raises(InputsRefusedError, match="nothing at that path"):
-        calibration_files(tmp_path / "nothing")
+        calibration_files(tmp_path / "nothing", few.task)
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / ".hidden").write_bytes(b"x")
     (folder / "notes.txt").write_bytes(b"x")
     with pytest.raises(InputsRefusedError, match="empty"):
-        calibration_files(folder)
+        calibration_files(folder, few.task)
     (folder / "file").write_bytes(b"x")
     with pytest.raises(InputsRefusedError, match="a file"):
-        calibration_files(folder / "file")
-    assert calibration_files(folder) == [folder / "file"]
+        calibration_files(folder / "file", few.task)
+    found = calibration_files(folder, few.task)
+    assert [(file.path, file.roi) for file in found] == [(folder / "file", None)]
 
 
 def test_calibration_files_that_are_no_images_are_named_by_number(few: Any, tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ def test_missing_files_directories_and_other_kinds(tmp_path: Path) -> None:
     (tmp_path / "folder.pt").mkdir()
     with pytest.raises(SourceUnreadableError, match="a directory"):
         read_source(tmp_path / "folder.pt", NETWORK)
-    for name in ("model.h5", "model", "model.keras", "model.pkl"):
+    for name in ("model", "model.pkl", "model.pb", "model.npz"):
         (tmp_path / name).write_bytes(b"x")
         with pytest.raises(SourceUnreadableError, match=r"this kind of model file.*\.onnx"):
             read_source(tmp_path / name, NETWORK)

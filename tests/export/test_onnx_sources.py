@@ -175,8 +175,47 @@ def test_a_fixed_batch_is_taken_where_the_task_declares_it(read: Callable[..., A
     with pytest.raises(GraphMismatchError, match="got: dynamic"):
         read(_model(), ('batch = "dynamic"', "batch = 1"))
     four = _model(inputs=(("image", (4, 3, SIDE, SIDE)),), outputs=(("logits", (4, 2)),))
-    with pytest.raises(GraphMismatchError, match="one image at a time"):
-        read(four, ('batch = "dynamic"', "batch = 4"))
+    source = read(four, ('batch = "dynamic"', "batch = 4"))
+    assert source.fixed_batch == 4
+    images = _floats(4, 3, SIDE, SIDE, seed=2)
+    every = source.reference(images)["logits"]
+    np.testing.assert_allclose(every, _run(_model(), images), atol=1e-6)
+    # One image fills the batch and comes back as one row.
+    np.testing.assert_allclose(source.reference(images[2:3])["logits"], every[2:3], atol=1e-6)
+    with pytest.raises(GraphMismatchError, match="not one row for each image"):
+        read(
+            _model(
+                [
+                    *NODES[:3],
+                    helper.make_node("Gemm", ["features", "hw", "hb"], ["all"], transB=1),
+                    helper.make_node("Slice", ["all", "from", "to"], ["logits"]),
+                ],
+                WEIGHTS | {"from": np.array([0], np.int64), "to": np.array([2], np.int64)},
+                inputs=(("image", (4, 3, SIDE, SIDE)),),
+                outputs=(("logits", (2, 2)),),
+            ),
+            ('batch = "dynamic"', "batch = 4"),
+        )
+
+
+def test_channels_last_is_taken_where_the_task_declares_it(read: Callable[..., Any]) -> None:
+    last = _model(
+        [
+            helper.make_node("Transpose", ["image"], ["first"], perm=[0, 3, 1, 2]),
+            helper.make_node("Conv", ["first", "w"], ["conv"]),
+            *NODES[1:],
+        ],
+        inputs=(("image", ("n", SIDE, SIDE, 3)),),
+    )
+    image = _floats(2, SIDE, SIDE, 3, seed=3)
+    got = read(last, ('layout = "nchw"', 'layout = "nhwc"')).reference(image)["logits"]
+    np.testing.assert_allclose(got, _run(_model(), image.transpose(0, 3, 1, 2)), atol=1e-6)
+    with pytest.raises(GraphMismatchError) as caught:
+        read(last)
+    assert "layout = 'nhwc'" in caught.value.remedy
+    with pytest.raises(GraphMismatchError) as caught:
+        read(_model(), ('layout = "nchw"', 'layout = "nhwc"'))
+    assert "layout = 'nchw'" in caught.value.remedy
 
 
 @pytest.mark.parametrize("operator", ["QuantizeLinear", "DynamicQuantizeLinear", "ConvInteger"])

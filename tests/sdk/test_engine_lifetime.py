@@ -278,7 +278,7 @@ def _with(record: Any, path: str, value: object) -> Any:
         ("input.presentation_intent", "for-processing", "input.presentation_intent"),
         ("input.sequences", ("t2",), "input.sequences"),
         ("decision.reductions", ("mean over slices",), "decision.reductions"),
-        ("networks.filter.input.layout", "nhwc", "layout 'nhwc'"),
+        ("networks.filter.input.layout", "ncthw", "layout 'ncthw'"),
         ("networks.filter.feed", Feed(kind="same", role="other"), "networks.filter.feed"),
         ("decision.rule", MaskRule(kind="mask", role="filter"), "decision.rule.kind = 'mask'"),
     ],

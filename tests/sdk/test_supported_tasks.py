@@ -36,8 +36,6 @@ def test_the_catalogue_runs() -> None:
             lambda d: d["input"].update(presentation_intent="for-presentation"),
         ),
         ("series", lambda d: d["input"].update(kind="series")),
-        ("batch of 4", lambda d: d["networks"]["filter"]["input"].update(batch=4)),
-        ("nhwc", lambda d: d["networks"]["filter"]["input"].update(layout="nhwc")),
     ],
 )
 def test_what_does_not_run_is_named(named: str, change: Change) -> None:

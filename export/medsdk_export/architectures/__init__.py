@@ -17,7 +17,7 @@ __all__ = ["NAMES", "build", "parameter_grid"]
 
 Parameter = int | float | str | bool
 
-NAMES: tuple[str, ...] = ("mobilenet-v2",)
+NAMES: tuple[str, ...] = ("mobilenet-v2", "vgg10")
 """Every name that :func:`build` accepts."""
 
 
@@ -26,8 +26,8 @@ def build(name: str, parameters: Mapping[str, object]) -> torch.nn.Module:
 
     Args:
         name: One of :data:`NAMES`.
-        parameters: What the architecture is sized by. ``mobilenet-v2`` takes exactly
-            ``width`` (number, > 0, the width multiplier) and ``classes`` (int, >= 1).
+        parameters: What the architecture is sized by. Each takes exactly ``width``
+            (number, > 0, the width multiplier) and ``classes`` (int, >= 1).
 
     Returns:
         A module that maps N x 3 x H x W float32 to N x classes float32 logits.
@@ -36,15 +36,18 @@ def build(name: str, parameters: Mapping[str, object]) -> torch.nn.Module:
         ValueError: The name is not in :data:`NAMES`, a parameter is missing, unknown, of
             the wrong type or out of range. The message lists what is allowed.
     """
-    if name == "mobilenet-v2":
-        _require_keys(name, parameters, ("width", "classes"))
-        width = _positive_number(name, "width", parameters["width"])
-        classes = _positive_int(name, "classes", parameters["classes"])
+    if name not in NAMES:
+        raise ValueError(f"unknown architecture {name!r}; allowed: {', '.join(NAMES)}")
+    _require_keys(name, parameters, ("width", "classes"))
+    width = _positive_number(name, "width", parameters["width"])
+    classes = _positive_int(name, "classes", parameters["classes"])
+    if name == "vgg10":
+        from medsdk_export.architectures.vgg10 import VGG10
 
-        from medsdk_export.architectures.mobilenet_v2 import MobileNetV2
+        return VGG10(classes=classes, width=width)
+    from medsdk_export.architectures.mobilenet_v2 import MobileNetV2
 
-        return MobileNetV2(num_classes=classes, width_mult=width)
-    raise ValueError(f"unknown architecture {name!r}; allowed: {', '.join(NAMES)}")
+    return MobileNetV2(num_classes=classes, width_mult=width)
 
 
 def _require_keys(name: str, parameters: Mapping[str, object], wanted: tuple[str, ...]) -> None:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+from pydantic import (
+    Field,
+    FiniteFloat,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    model_validator,
+)
 
 from medsdk.tasks.gates import Form
 from medsdk.tasks.schema import Task
@@ -123,6 +130,8 @@ class KnownAnswer(Strict):
         truth: Its label where the cases said it.
         input: Uncompressed Explicit Little Endian DICOM.
         frame_number: Which frame, 1-based.
+        roi: Region of interest that the operator gave, x0, y0, x1, y1 in pixels of the stored
+            frame; None where the task takes none or none was given.
         frame: The decoded frame, `.npy`.
         tensors: For each role, the preprocessed tensor made with the named library, `.npy`.
         outputs: For each role and output, what the source framework gave in FP32, `.npy`.
@@ -137,6 +146,7 @@ class KnownAnswer(Strict):
     truth: str | None = None
     input: FilePath
     frame_number: PositiveInt
+    roi: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat] | None = None
     frame: FilePath
     tensors: dict[Name, FilePath]
     outputs: dict[Name, dict[str, FilePath]]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from medsdk.bundle.manifest import Verdict
     from medsdk.engine import Engine
     from medsdk.parity.verification import CandidateVerdict
-    from medsdk.pixels import Frame
+    from medsdk.pixels import Box, Frame
     from medsdk.results.documents import BenchDocument
 
 P99_RUNS = 662
@@ -94,23 +94,28 @@ class _Predicting:
     """`Engine.predict` on the frames of the known answers, decoded beforehand."""
 
     def __init__(self, engine: Engine) -> None:
+        from medsdk.parity.known_answers import answer_roi
         from medsdk.pixels import open_dicom
 
         self._engine = engine
-        self._frames: list[Frame] = [
-            open_dicom(engine.bundle.read(answer.input)).frame(answer.frame_number)
+        self._inputs: list[tuple[Frame, Box | None]] = [
+            (
+                open_dicom(engine.bundle.read(answer.input)).frame(answer.frame_number),
+                answer_roi(answer),
+            )
             for answer in engine.bundle.manifest.known_answers
         ]
 
     def count(self) -> int:
-        return len(self._frames)
+        return len(self._inputs)
 
     def warm_up(self) -> None:
-        for frame in self._frames:
-            self._engine.predict(frame)
+        for sample in range(len(self._inputs)):
+            self.query(sample)
 
     def query(self, sample: int) -> None:
-        self._engine.predict(self._frames[sample])
+        frame, roi = self._inputs[sample]
+        self._engine.predict(frame, roi=roi)
 
 
 def _judge(

@@ -18,7 +18,7 @@ from medsdk.bundle.reading import Bundle
 from medsdk.decide.rules import decide
 from medsdk.parity.comparison import beyond, compare_outputs
 from medsdk.pipeline import Pipeline
-from medsdk.pixels import DicomImage, Frame, open_dicom
+from medsdk.pixels import Box, DicomImage, Frame, open_dicom
 from medsdk.plan.candidate import Candidate
 from medsdk_runtimes.contract import Array
 from medsdk_runtimes.errors import MedsdkError
@@ -97,7 +97,7 @@ def check_answer(
 
     def chain() -> None:
         frame = _read_frame(bundle, answer)
-        prepared = pipeline.stage.preprocessor.prepare(frame)
+        prepared = pipeline.stage.preprocessor.prepare(frame, answer_roi(answer))
         if prepared.no_result is not None:
             problems.append(f"chain: preprocessing gave no result: {prepared.no_result}")
             return
@@ -136,16 +136,10 @@ def _stages(
         source = _read_frame(bundle, answer)
         frame = replace(source, array=bundle.array(answer.frame))
         want = bundle.array(answer.tensors[role])
-        got = stage.preprocessor.prepare(frame).tensor
-        if got.dtype != want.dtype or got.shape != want.shape:
-            problems.append("preprocess: the tensor has another dtype or shape")
-        elif not np.array_equal(got, want):
-            count = int(np.count_nonzero(got != want))
-            largest = float(np.abs(got.astype(np.float64) - want.astype(np.float64)).max())
-            problems.append(
-                f"preprocess: {count} of {want.size} values differ from the named library's, "
-                f"by at most {largest:.3g}"
-            )
+        got = stage.preprocessor.prepare(frame, answer_roi(answer)).tensor
+        problem = stage.preprocessor.disagreement(got, want)
+        if problem is not None:
+            problems.append(f"preprocess: {problem}")
 
     def network() -> None:
         tensor = bundle.array(answer.tensors[role]).astype(np.float32, copy=False)
@@ -235,6 +229,15 @@ def expected_outputs(
     variant = candidate.networks[role].variant
     files = answer.variant_outputs.get(role, {}).get(variant, answer.outputs[role])
     return {name: bundle.array(file) for name, file in files.items()}
+
+
+def answer_roi(answer: KnownAnswer) -> Box | None:
+    """The region of interest that a known answer was asked with, or None.
+
+    Raises:
+        PixelInputRefusedError: The bundle's numbers are no box.
+    """
+    return None if answer.roi is None else Box(*answer.roi)
 
 
 def _read_frame(bundle: Bundle, answer: KnownAnswer) -> Frame:

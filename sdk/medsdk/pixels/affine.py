@@ -84,8 +84,7 @@ class Box:
     y1: float
 
     def __post_init__(self) -> None:
-        corners = (self.x0, self.y0, self.x1, self.y1)
-        if not all(math.isfinite(value) for value in corners):
+        if not all(math.isfinite(value) for value in self.corners):
             raise PixelInputRefusedError.roi("a corner that is not finite", "finite numbers")
         if self.x0 >= self.x1 or self.y0 >= self.y1:
             raise PixelInputRefusedError.roi(
@@ -93,7 +92,7 @@ class Box:
             )
 
     def __str__(self) -> str:
-        return ",".join(f"{value:g}" for value in (self.x0, self.y0, self.x1, self.y1))
+        return ",".join(f"{value:g}" for value in self.corners)
 
     @classmethod
     def parse(cls, text: str) -> Box:
@@ -118,6 +117,11 @@ class Box:
                 "a value that is no number", "4 numbers: x0,y0,x1,y1"
             ) from None
         return cls(x0, y0, x1, y1)
+
+    @property
+    def corners(self) -> tuple[float, float, float, float]:
+        """x0, y0, x1, y1."""
+        return self.x0, self.y0, self.x1, self.y1
 
     @property
     def width(self) -> float:

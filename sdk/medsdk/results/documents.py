@@ -272,6 +272,18 @@ class DoctorDocument(Document):
     problems: tuple[str, ...]
 
 
+class DemoClip(Strict):
+    """The demo's second bundle, on a real ultrasound clip."""
+
+    notice: str
+    bundle: BundleIdentity
+    verdict: Verdict
+    variants: dict[str, dict[str, VariantDocument]]
+    source: str
+    roi: tuple[float, float, float, float]
+    findings: int
+
+
 class DemoDocument(Document):
     """`medsdk demo --json`."""
 
@@ -281,6 +293,7 @@ class DemoDocument(Document):
     variants: dict[str, dict[str, VariantDocument]]
     findings: int
     refused_modality: ErrorFacts
+    clip: DemoClip
     files: tuple[str, ...]
 
 

@@ -33,8 +33,9 @@ def finding_picture(frame: Frame, finding: Finding, title: str = "") -> bytes:
         title: A first line, for instance the task's title.
 
     Returns:
-        A PNG file. Values are stretched between the frame's 1st and 99th percentiles for
-        display alone; the network saw what its pixel contract says.
+        A PNG file. Grey values are stretched between the frame's 1st and 99th percentiles for
+        display alone, RGB of 8 bits is shown as it is; the network saw what its pixel contract
+        says.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -101,6 +102,8 @@ def _fits(text: str, font: _Font, width: int) -> bool:
 def _display(frame: Frame) -> Image.Image:
     from PIL import Image
 
+    if frame.color == "RGB" and frame.array.dtype == np.uint8:
+        return Image.fromarray(frame.array)
     values = np.asarray(frame.array, np.float64)
     low, high = np.percentile(values, [1, 99])
     shown = np.clip((values - low) / max(high - low, 1e-12), 0, 1) * 255
@@ -112,8 +115,8 @@ def _display(frame: Frame) -> Image.Image:
 def _answer(finding: Finding) -> str:
     if finding.label is None:
         return f"{finding.status}: {finding.reason}"
-    threshold = ", ".join(f"{value:g}" for value in finding.provenance.thresholds.values())
-    return f"{finding.label}  (p = {finding.probability:.3f}, threshold {threshold})"
+    thresholds = "".join(f", threshold {v:g}" for v in finding.provenance.thresholds.values())
+    return f"{finding.label}  (p = {finding.probability:.3f}{thresholds})"
 
 
 def _source(finding: Finding) -> str:

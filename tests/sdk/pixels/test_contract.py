@@ -20,6 +20,7 @@ from medsdk.pixels.errors import (
     PixelInputRefusedError,
     PixelInputUnreadableError,
 )
+from medsdk.pixels.kernels import _proved
 
 PILLOW = int(PIL.__version__.split(".")[0])
 RNG = np.random.default_rng(21)
@@ -50,7 +51,7 @@ def _normalised(planes: NDArray[Any]) -> NDArray[np.float32]:
 @pytest.mark.parametrize("dtype", [np.uint16, np.int16, np.float32])
 def test_percentiles_stretched(make_contract, monkeypatch, fallback, dtype):
     if fallback:
-        monkeypatch.setattr(kernels, "PROVED_PILLOW_VERSIONS", ())
+        monkeypatch.setitem(_proved.PROVED, "pillow", _proved.Proved((), ()))
     resize = {"kernel": "pil.bilinear.hv", "height": 224, "width": 224}
     preprocessor = Preprocessor(make_contract(resize=resize))
     array = (SPECKLE.astype(np.int32) - 1000).astype(np.int16) if dtype == np.int16 else SPECKLE
@@ -126,6 +127,43 @@ def test_the_table_of_normalisation_equals_the_operations(make_contract, divide_
         assert np.array_equal(got[0, channel], x)
 
 
+@pytest.mark.parametrize(
+    ("order", "color"),
+    [("grey", "MONOCHROME2"), ("rgb", "MONOCHROME2"), ("rgb", "RGB"), ("bgr", "RGB")],
+)
+def test_the_layout_moves_the_channels_and_nothing_else(make_contract, order, color):
+    steps = {"divide_by": 255.0, "mean": MEAN, "std": STD}
+    if order == "grey":
+        steps = {"divide_by": 255.0, "mean": (0.5,), "std": (0.25,)}
+    contract = make_contract(
+        values="stored",
+        intensity={"kind": "as-is"},
+        channels={"order": order},
+        normalisation=steps,
+    )
+    shape = (40, 50, 3) if color == "RGB" else (40, 50)
+    frame = Frame(RNG.integers(0, 256, shape, dtype=np.uint8), color=color)
+    first = Preprocessor(contract).prepare(frame).tensor
+    last = Preprocessor(contract, layout="nhwc").prepare(frame).tensor
+    count = first.shape[1]
+    assert (first.shape, last.shape) == ((1, count, 24, 32), (1, 24, 32, count))
+    assert np.array_equal(first.transpose(0, 2, 3, 1), last)
+    for tensor in (first, last):
+        assert tensor.dtype == np.float32
+        assert tensor.flags.c_contiguous
+        assert tensor.flags.owndata
+
+
+def test_a_layout_that_is_not_offered(make_contract):
+    with pytest.raises(PixelInputRefusedError, match="ncthw"):
+        Preprocessor(make_contract(), layout="ncthw")  # type: ignore[arg-type]
+
+
+def test_without_a_result_the_layout_holds_too(make_contract):
+    tensor = Preprocessor(make_contract(), layout="nhwc").prepare(Frame(np.ones((9, 9), np.uint8)))
+    assert tensor.tensor.shape == (0, 24, 32, 3)
+
+
 def test_the_stages_are_those_of_prepare(make_contract):
     for fit in (
         {"fit": "stretch"},
@@ -196,13 +234,6 @@ def test_the_frame_is_not_written_to(make_contract):
 
 
 # What is refused
-
-
-@pytest.mark.parametrize("kernel", ["pil.nearest", "opencv.area", "torch.bilinear"])
-def test_a_kernel_that_is_not_offered(make_contract, kernel):
-    resize = {"kernel": kernel, "height": 8, "width": 8}
-    with pytest.raises(KernelUnavailableError):
-        Preprocessor(make_contract(resize=resize))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,177 @@
+"""Writes the Keras files that the tests read. Run in a process of its own: it loads TensorFlow.
+
+python tests/export/keras_sources/make_models.py FOLDER
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+os.environ.update(KERAS_BACKEND="tensorflow", TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1")
+
+import keras
+import numpy as np
+from keras import layers as kl
+
+from medsdk_export.architectures.keras_registry import keras_model
+
+SIDE = 32
+
+
+def stirred(model: Any, seed: int = 3) -> Any:
+    """Random weights whose BatchNorms do something."""
+    rng = np.random.default_rng(seed)
+    for layer in model.layers:
+        weights = layer.get_weights()
+        if isinstance(layer, kl.BatchNormalization):
+            layer.set_weights(
+                [
+                    rng.uniform(0.5, 1.5, item.shape)
+                    if index in (0, 3)
+                    else rng.normal(0, 0.2, item.shape)
+                    for index, item in enumerate(weights)
+                ]
+            )
+        elif isinstance(layer, keras.Model):
+            stirred(layer, seed + 1)
+        elif len(weights) == 2:
+            layer.set_weights([weights[0], rng.normal(0, 0.3, weights[1].shape)])
+    return model
+
+
+def small(end: str = "softmax", units: int = 2, name: str = "predictions") -> Any:
+    """A little of everything: strided, padded, depthwise, residual, dense with BatchNorm."""
+    keras.utils.set_random_seed(3)
+    entry = keras.Input((SIDE, SIDE, 3))
+    x = kl.Conv2D(8, 5, strides=2, padding="same", name="c1")(entry)
+    x = kl.ReLU(6.0)(kl.BatchNormalization(name="n1")(x))
+    y = kl.ZeroPadding2D(((0, 1), (0, 1)))(x)
+    y = kl.DepthwiseConv2D(3, strides=2, use_bias=False, name="d1")(y)
+    y = kl.Activation("relu")(kl.BatchNormalization(name="n2")(y))
+    z = kl.BatchNormalization(name="n3")(kl.Conv2D(8, 1, name="c2")(y))
+    y = kl.Add()([y, z])
+    y = kl.GlobalAveragePooling2D()(y)
+    y = kl.BatchNormalization(name="n4")(kl.Dense(16, activation="relu", name="fc")(y))
+    y = kl.Dropout(0.5)(y)
+    return stirred(keras.Model(entry, kl.Dense(units, activation=end, name=name)(y)))
+
+
+def nested() -> Any:
+    """As transfer learning makes it: a backbone inside a Sequential."""
+    keras.utils.set_random_seed(4)
+    backbone = keras.applications.MobileNetV2(
+        weights=None, alpha=0.35, include_top=False, input_shape=(SIDE, SIDE, 3)
+    )
+    return stirred(
+        keras.Sequential(
+            [backbone, kl.GlobalAveragePooling2D(), kl.Dropout(0.2), kl.Dense(2, "softmax")]
+        )
+    )
+
+
+@keras.saving.register_keras_serializable(package="vendor")
+class Doubled(kl.Layer):  # type: ignore[misc]  # keras has no types
+    """A class of its author's."""
+
+    def call(self, x: Any) -> Any:
+        return 2 * x
+
+
+def blob(constants: Any) -> Any:
+    """The vendor's small network (tests/conftest.py), with a softmax at its end."""
+    entry = keras.Input((SIDE, SIDE, 3))
+    x = kl.Conv2D(8, 5, strides=2, activation="relu", name="conv")(entry)
+    model = keras.Model(entry, kl.Dense(2, "softmax")(kl.GlobalAveragePooling2D()(x)))
+    model.set_weights(
+        [
+            constants["w"].transpose(2, 3, 1, 0),
+            constants["b"],
+            constants["hw"],
+            constants["hb"],
+        ]
+    )
+    return model
+
+
+def with_layer(layer: Any) -> Any:
+    """A model whose second layer is this one."""
+    entry = keras.Input((SIDE, SIDE, 3))
+    return keras.Model(entry, kl.Dense(2)(kl.GlobalAveragePooling2D()(layer(entry))))
+
+
+def main(folder: Path) -> None:
+    if (folder / "blob.npz").exists():
+        blob(np.load(folder / "blob.npz")).save(folder / "blob.keras")
+    model = small()
+    model.compile("adam", "categorical_crossentropy")
+    model.save(folder / "small.keras")
+    model.save(folder / "small.h5")
+    model.save(folder / "small.hdf5")
+    small("linear").save(folder / "logits.keras")
+    small("sigmoid", 1).save(folder / "sigmoid.keras")
+    small("relu").save(folder / "relu.keras")
+    small(units=3).save(folder / "three.keras")
+    body = small("linear")
+    keras.Model(body.input, kl.Softmax()(body.output)).save(folder / "softmax-layer.keras")
+    transfer = nested()
+    transfer.save(folder / "nested.keras")
+    transfer.save(folder / "nested.h5")
+    image = np.random.default_rng(1).normal(0, 1, (3, SIDE, SIDE, 3)).astype(np.float32)
+    np.savez(
+        folder / "answers.npz",
+        small=keras.Model(model.input, model.layers[-1].input)(image, training=False).numpy()
+        @ model.layers[-1].get_weights()[0]
+        + model.layers[-1].get_weights()[1],
+        small_softmax=model(image, training=False).numpy(),
+        nested=transfer(image, training=False).numpy(),
+    )
+    published = stirred(
+        keras.applications.MobileNetV2(
+            weights=None,
+            alpha=0.35,
+            classes=2,
+            input_shape=(SIDE, SIDE, 3),
+            classifier_activation=None,
+        )
+    )
+    published.save(folder / "mobilenet.keras")
+    published.save_weights(folder / "mobilenet.weights.h5")
+    np.save(folder / "mobilenet.npy", published(image, training=False).numpy())
+    twin = keras_model("mobilenet-v2", {"width": 0.35, "classes": 2}, SIDE, SIDE)
+    twin.set_weights(published.get_weights())
+    np.save(folder / "mobilenet-twin.npy", twin(image, training=False).numpy())
+    for alpha in (1.0, 1.4):
+        theirs = keras.applications.MobileNetV2(
+            weights=None, alpha=alpha, classes=3, input_shape=(224, 224, 3)
+        )
+        ours = keras_model("mobilenet-v2", {"width": alpha, "classes": 3}, 224, 224)
+        kept = [
+            [
+                (type(item).__name__, item.name, [w.shape for w in item.weights])
+                for item in model.layers[1:]
+                if not isinstance(item, kl.GlobalAveragePooling2D)  # which they number
+            ]
+            for model in (theirs, ours)
+        ]
+        (folder / f"names-{alpha}").write_text(str(kept[0] == kept[1]), encoding="utf-8")
+    with_layer(kl.Lambda(lambda x: 2 * x, name="twice")).save(folder / "lambda.keras")
+    with_layer(kl.Lambda(lambda x: 2 * x, name="twice")).save(folder / "lambda.h5")
+    with_layer(Doubled(name="doubled")).save(folder / "custom.keras")
+    with_layer(Doubled(name="doubled")).save(folder / "custom.h5")
+    with_layer(kl.Conv2D(4, 3, dtype="mixed_float16", name="half")).save(folder / "half.keras")
+    for source in sorted(folder.glob("vgg10*.h5")):
+        twin = keras_model("vgg10", {"width": 0.1, "classes": 4}, SIDE, SIDE)
+        twin.load_weights(source)
+        twin.save(folder / "twin.keras")
+        twin.save_weights(folder / "twin.weights.h5")
+    for source in sorted(folder.glob("odd*.h5")):
+        twin = keras_model("mobilenet-v2", {"width": 0.35, "classes": 2}, 65, 65)
+        twin.load_weights(source)
+        twin.save_weights(folder / "odd-twin.weights.h5")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
