@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -134,13 +134,7 @@ def _stages(
 
     def preprocessing() -> None:
         source = _read_frame(bundle, answer)
-        frame = Frame(
-            bundle.array(answer.frame),
-            color=source.color,
-            spacing_mm=source.spacing_mm,
-            value_kind=source.value_kind,
-            modality_lut=source.modality_lut,
-        )
+        frame = replace(source, array=bundle.array(answer.frame))
         want = bundle.array(answer.tensors[role])
         got = stage.preprocessor.prepare(frame, answer_roi(answer)).tensor
         problem = stage.preprocessor.disagreement(got, want)

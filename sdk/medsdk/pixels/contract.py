@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medsdk.pixels import kernels
+from medsdk.pixels._color import luma
 from medsdk.pixels._geometry import affine_of, check_crop, offset, region_of, resized_size
 from medsdk.pixels._intensity import NoContrastError, working_values
 from medsdk.pixels._normalisation import Normaliser
@@ -103,7 +104,7 @@ class Preprocessor:
         """
         _check_frame(frame, self._contract)
         height, width = frame.array.shape[:2]
-        region = region_of(self._contract.crop, height, width, roi)
+        region = region_of(self._contract.crop, height, width, roi, frame.ultrasound_regions)
         size = self.resized_size(region.height, region.width)
         affine = affine_of(region, size, self._offset(size))
         try:
@@ -120,15 +121,15 @@ class Preprocessor:
             roi: As `prepare` takes it.
 
         Returns:
-            rows x columns, or rows x columns x 3 (RGB) of a colour frame, of the contract's
-            `working` dtype, C-contiguous.
+            rows x columns, or rows x columns x 3 (RGB) of a colour frame for a colour network,
+            of the contract's `working` dtype, C-contiguous.
 
         Raises:
             PixelInputRefusedError: As `prepare`; also where `prepare` gives `no_result`.
         """
         _check_frame(frame, self._contract)
         height, width = frame.array.shape[:2]
-        region = region_of(self._contract.crop, height, width, roi)
+        region = region_of(self._contract.crop, height, width, roi, frame.ultrasound_regions)
         try:
             return _working_image(frame, self._contract, region.slices)
         except NoContrastError as reason:
@@ -348,12 +349,8 @@ def _check_frame(frame: Frame, contract: PixelContract) -> None:
 
 
 def _check_color(frame: Frame, contract: PixelContract) -> None:
-    if contract.channels.order == "grey":
-        if contract.channels.from_color == "refuse":
-            raise PixelInputRefusedError.frame("an RGB frame", "a grey frame, as the task says")
-        raise PixelInputRefusedError.not_offered(
-            "from_color 'itu-r-601'", "an RGB frame for a grey network", "grey frames"
-        )
+    if contract.channels.order == "grey" and contract.channels.from_color == "refuse":
+        raise PixelInputRefusedError.frame("an RGB frame", "a grey frame, as the task says")
     if not isinstance(contract.intensity, AsIs) or frame.array.dtype != np.uint8:
         raise PixelInputRefusedError.not_offered(
             "intensity of colour frames",
@@ -397,7 +394,10 @@ def _working_image(
     frame: Frame, contract: PixelContract, part: tuple[slice, slice]
 ) -> NDArray[Any]:
     if frame.color == "RGB":
-        return np.array(frame.array[part], contract.working, order="C")
+        image = frame.array[part]
+        if contract.channels.order == "grey":
+            image = luma(image.astype(np.uint8, copy=False))
+        return np.array(image, contract.working, order="C")
     before = contract.values == "stored" or frame.value_kind != "stored"
     lut = ModalityLut() if before else frame.modality_lut
     image = working_values(

@@ -291,9 +291,6 @@ def test_monochrome1_and_colour_are_refused_where_the_contract_says_so(make_cont
     as_is = {"kind": "as-is"}
     with pytest.raises(PixelInputRefusedError, match="RGB"):
         Preprocessor(make_contract(intensity=as_is, channels=GREY)).prepare(rgb)
-    weighed = make_contract(intensity=as_is, channels=GREY | {"from_color": "itu-r-601"})
-    with pytest.raises(PixelInputRefusedError, match="not in this release"):
-        Preprocessor(weighed).prepare(rgb)
 
 
 PERCENTILE = {"kind": "percentile", "low": 1.0, "high": 99.0}
