@@ -5,7 +5,9 @@
 Prints two Markdown tables: from the frame to the network's tensor, and the resize alone. "Library"
 is what a user writes with the library that the kernel is named after: its resize, then numpy's
 `(x / 255 - mean) / std` and a transpose. "Here" is `Preprocessor.prepare`, "numpy" the same with
-no library trusted. Ratios are medians over interleaved turns.
+no library trusted. Milliseconds are of the fastest turn, which other work on the machine disturbs
+least; ratios are medians over interleaved turns. Exit status 1: numpy over 10 ms, or a kernel that
+its library computes over 1.1 times what the user's steps take.
 """
 
 from __future__ import annotations
@@ -131,15 +133,16 @@ def measure(kernel: str, frame: NDArray[np.uint8], turns: int) -> tuple[str, str
     )
     ratio = timings.ratio("here", "library")
     whole = (
-        f"| `{kernel}` | {preprocessor.implementation} | {timings.median_ms('library'):.2f} "
-        f"| {timings.median_ms('here'):.2f} | {ratio:.2f} | {timings.median_ms('numpy'):.2f} |"
+        f"| `{kernel}` | {preprocessor.implementation} | {timings.fastest_ms('library'):.2f} "
+        f"| {timings.fastest_ms('here'):.2f} | {ratio:.2f} | {timings.fastest_ms('numpy'):.2f} |"
     )
     alone = (
-        f"| `{kernel}` | {timings.median_ms('library resize'):.3f} "
-        f"| {timings.median_ms('resize'):.3f} | {timings.ratio('resize', 'library resize'):.2f} "
-        f"| {timings.median_ms('numpy resize'):.3f} |"
+        f"| `{kernel}` | {timings.fastest_ms('library resize'):.3f} "
+        f"| {timings.fastest_ms('resize'):.3f} | {timings.ratio('resize', 'library resize'):.2f} "
+        f"| {timings.fastest_ms('numpy resize'):.3f} |"
     )
-    return whole, alone, ratio <= RATIO_LIMIT and timings.median_ms("numpy") < NUMPY_LIMIT_MS
+    quick = ratio <= RATIO_LIMIT or preprocessor.implementation == "numpy"
+    return whole, alone, quick and timings.fastest_ms("numpy") < NUMPY_LIMIT_MS
 
 
 def main() -> int:
@@ -159,7 +162,7 @@ def main() -> int:
     speckle = np.random.default_rng(0).rayleigh(60.0, (480, 640, 3))
     frame = np.minimum(speckle, 255).astype(np.uint8)
     rows = [measure(kernel, frame, options.turns) for kernel in kernels.KERNELS]
-    print(f"{identify().cpu_model}; one thread, medians of {options.turns} interleaved turns, ms\n")
+    print(f"{identify().cpu_model}; one thread, {options.turns} turns, ms\n")
     print("| frame to tensor | computed by | library | here | ratio | numpy |")
     print("|---|---|---|---|---|---|")
     for whole, _, _ in rows:

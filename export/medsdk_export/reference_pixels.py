@@ -99,7 +99,7 @@ def _display_values(
         if contract.channels.from_color != "itu-r-601":
             raise _unsupported("a colour frame where the contract refuses it")
         red, green, blue = (frame[:, :, at].astype(np.float64) for at in range(3))
-        values = _BT_601[0] * red + _BT_601[1] * green + _BT_601[2] * blue
+        values = np.rint(_BT_601[0] * red + _BT_601[1] * green + _BT_601[2] * blue)
     elif contract.values != "stored":
         values = np.asarray(apply_modality_lut(frame, dataset)).astype(np.float64)
     else:

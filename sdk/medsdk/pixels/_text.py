@@ -88,6 +88,13 @@ class TextAttributes:
                 if value is not None:
                     self._values[int(tag)] = value
 
+    @property
+    def keywords(self) -> tuple[str, ...]:
+        """Keywords of the text attributes that DICOM defines and the object has."""
+        from pydicom.datadict import keyword_for_tag
+
+        return tuple(filter(None, map(keyword_for_tag, self._values)))
+
     def text(self, keyword: str) -> str:
         """One attribute, decoded.
 

@@ -152,6 +152,11 @@ class DicomImage:
         """
         return self._text.text(keyword)
 
+    @property
+    def text_keywords(self) -> tuple[str, ...]:
+        """Keywords of the text attributes that the object has, outside sequences."""
+        return self._text.keywords
+
 
 def _region_spacing(regions: tuple[UltrasoundRegion, ...]) -> tuple[float, float] | None:
     region = lone_b_mode_region(regions)
