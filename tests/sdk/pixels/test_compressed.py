@@ -5,6 +5,7 @@ import os
 import struct
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import jpeg_ls
@@ -286,6 +287,20 @@ def test_a_jp2_file_in_place_of_a_codestream(wrapped):
     Image.fromarray(want).save(stream, "JPEG2000", mct=1)
     assert stream.getvalue()[4:8] == b"jP  "
     assert np.array_equal(wrapped(J2K_LOSSLESS, want, stream.getvalue()).frame(1).array, want)
+
+
+@pytest.mark.parametrize("package", ["pylibjpeg-openjpeg", "pillow"])
+@pytest.mark.parametrize("syntax", HTJ2K)
+def test_htj2k(wrapped, monkeypatch, package, syntax):
+    _only(monkeypatch, package)
+    y, x = np.mgrid[:48, :56]
+    rgb = np.stack([x * 7 + y * 3 + 7 * (x * y % 5), x * 2 + y * 5, x * y], -1).astype(np.uint8)
+    grey = ((x * 523 + y * 131) % 4096).astype(np.uint16)
+    for name, want in (("rgb", rgb), ("grey-8", rgb[..., 0]), ("grey-12", grey)):
+        data = (Path(__file__).parent / "htj2k" / f"{name}.j2c").read_bytes()
+        frame = wrapped(syntax, want, data, photometric="YBR_RCT" if name == "rgb" else None)
+        assert np.array_equal(frame.frame(1).array, want)
+        assert frame.frame(1).decoder.startswith(package)
 
 
 @pytest.mark.parametrize("package", ["pylibjpeg-rle", "medsdk"])
