@@ -30,22 +30,24 @@ def register(app: typer.Typer) -> None:
             typer.Option(
                 "--model",
                 metavar="[ROLE=]SOURCE",
-                help="Weights (.pt, .pth, .safetensors) of a catalogue architecture, or .onnx. "
+                help="Weights (.pt, .pth, .safetensors, .h5, .hdf5, .weights.h5) of a catalogue "
+                "architecture; or a whole model: .keras, .h5, .hdf5, .pt2, .onnx. "
                 "ROLE= where the task has several networks.",
             ),
         ],
         calibration: Annotated[
-            Path,
+            Path | None,
             typer.Option(
                 "--calibration",
                 metavar="DIR",
                 help="DICOM files like those the scanner gives, a few dozen or hundred; they "
                 "set INT8's ranges.",
             ),
-        ],
+        ] = None,
         out: Annotated[
-            Path, typer.Option("--out", metavar="BUNDLE", help="Where the bundle shall be.")
-        ],
+            Path | None,
+            typer.Option("--out", metavar="BUNDLE", help="Where the bundle shall be."),
+        ] = None,
         task: Annotated[
             str | None,
             typer.Option("--task", metavar="ID", help="A task of the catalogue: `medsdk tasks`."),
@@ -68,6 +70,14 @@ def register(app: typer.Typer) -> None:
                 "--known-answers", metavar="N", min=2, max=4096, help="How many to choose."
             ),
         ] = 16,
+        explain: Annotated[
+            bool,
+            typer.Option(
+                "--explain",
+                help="Say what --model holds and what a task must say of it; make no bundle. "
+                "With a task, also whether the two agree.",
+            ),
+        ] = False,
         force: Annotated[
             bool, typer.Option("--force", help="Replace what is at --out already.")
         ] = False,
@@ -87,6 +97,16 @@ def register(app: typer.Typer) -> None:
                 expected="an environment for export; never the device's",
                 remedy='pip install "medsdk[torch]" for PyTorch sources, "medsdk[keras]" for Keras',
             )
+        if explain:
+            _explain(model, task, task_file, as_json=as_json)
+            return
+        if calibration is None or out is None:
+            raise ExportRefusedError(
+                "export needs calibration images and a place for the bundle",
+                got=f"no {'--calibration' if calibration is None else '--out'}",
+                expected="--calibration DIR and --out BUNDLE",
+                remedy="give both, or --explain to look at the model alone",
+            )
         from medsdk_export.build import ExportRequest, export_bundle
 
         progress = Progress(quiet=quiet)
@@ -105,6 +125,60 @@ def register(app: typer.Typer) -> None:
         finally:
             progress.close()
         _report(result, out, as_json=as_json)
+
+
+def _explain(
+    models: list[str], task_id: str | None, task_file: Path | None, *, as_json: bool
+) -> None:
+    from medsdk_export.explaining import explain
+
+    if len(models) != 1:
+        raise ExportRefusedError(
+            "--explain takes one model", got=f"{len(models)}", expected="--model FILE once"
+        )
+    if task_id is None and task_file is None:
+        document = explain(Path(models[0]))
+    else:
+        task = choose_task(task_id, task_file)
+        ((role, path),) = parse_models(models, task).items()
+        document = explain(path, task.network_of(role))
+    if as_json:
+        print_document(document)
+        return
+    layers = ", ".join(f"{count} {name}" for name, count in document.layers.items())
+    fits = ", ".join(
+        f"{item.name} ({', '.join(f'{key} {value}' for key, value in item.parameters.items())})"
+        for item in document.architectures
+    )
+    tensors = {
+        title: "; ".join(
+            f"{item.name} {item.dtype} {' x '.join(str(axis or '?') for axis in item.shape)}"
+            for item in items
+        )
+        for title, items in (("input", document.inputs), ("output", document.outputs))
+    }
+    rows = {
+        "format": f"{document.format} ({document.framework}), {document.size_bytes / 1e6:.2f} MB",
+        "written by": document.written_by,
+        "weights": f"{document.weights}, {document.weight_bytes / 1e6:.2f} MB in float32",
+        "layers": layers,
+        **tensors,
+        "layout": document.layout,
+        "batch": document.batch,
+        "opset": "" if document.opset is None else str(document.opset),
+        "ends in": document.activation,
+        "catalogue": fits or "no architecture of the catalogue has these weights",
+        "sha256": document.sha256,
+    }
+    print_text("\n".join(f"{key + ':':<12}{value or 'not stated'}" for key, value in rows.items()))
+    for item in document.obstacles:
+        print_text(f"in the way ({item.code}): {item.what}")
+        for key in ("got", "expected", "remedy"):
+            if getattr(item, key):
+                print_text(f"  {key + ':':<10}{getattr(item, key)}")
+    if not document.obstacles:
+        print_text("nothing stands in the way")
+    print_text(f"\nwhat a task must say of it (docs/tasks-format.md):\n\n{document.task_snippet}")
 
 
 def choose_task(task_id: str | None, task_file: Path | None) -> Task:

@@ -13,7 +13,7 @@ from medsdk_export.digests import sha256_of_file
 from medsdk_export.errors import GraphMismatchError
 from medsdk_export.graph_cleaning import clean, rename, transposes_between_layers
 from medsdk_export.graphs import default_opset, drop_unused_domains, prepare
-from medsdk_export.keras_source.process import KerasProcess
+from medsdk_export.keras_source.process import LEAN_BYTES, KerasProcess
 from medsdk_export.sources import Reference, SourceNetwork
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
@@ -41,7 +41,7 @@ def read_keras(path: Path, network: Network, process: KerasProcess | None = None
         ExportUnavailableError: TensorFlow or Keras is not installed.
     """
     digest = sha256_of_file(path)
-    process = process or KerasProcess()
+    process = process or KerasProcess(lean=path.stat().st_size > LEAN_BYTES)
     header, data = process.open(path, network)
     model = onnx.ModelProto()
     model.ParseFromString(memoryview(data))

@@ -17,9 +17,9 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from medsdk.canonical import sha256_of
 from medsdk.tasks import Network
 from medsdk_export.architectures import NAMES, build, parameter_grid
+from medsdk_export.digests import sha256_of_file
 from medsdk_export.errors import (
     GraphMismatchError,
     PickleRefusedError,
@@ -27,6 +27,7 @@ from medsdk_export.errors import (
     WeightsMismatchError,
 )
 from medsdk_export.graphs import OPSET, default_opset, prepare
+from medsdk_export.keras_source.obstacles import refuse_size
 from medsdk_export.sources import Reference, SourceNetwork
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
@@ -72,11 +73,12 @@ def read_torch(path: Path, network: Network) -> SourceNetwork:
             got=f"{len(network.outputs)} outputs in the task",
             expected="one",
         )
-    data = path.read_bytes()
-    state = load_state(data, path.suffix.lower())
+    state = load_state(path, path.suffix.lower())
+    refuse_size(sum(4 * value.numel() for value in state.values()))
     parameters = fit_parameters(name, network.architecture.parameters, state)
     module = build(name, parameters)
     module.load_state_dict(state, strict=False)
+    del state
     module.eval()
     return SourceNetwork(
         model=export_module(module, network),
@@ -86,16 +88,17 @@ def read_torch(path: Path, network: Network) -> SourceNetwork:
             "framework": "torch",
             "framework_version": torch.__version__,
             "format": path.suffix.lower().removeprefix("."),
-            "sha256": sha256_of(data),
+            "sha256": sha256_of_file(path),
         },
     )
 
 
-def load_state(data: bytes, suffix: str) -> dict[str, torch.Tensor]:
+def load_state(source: Path | bytes, suffix: str) -> dict[str, torch.Tensor]:
     """Tensors by name; nothing else is ever unpickled.
 
     Args:
-        data: The whole file.
+        source: The file, whose tensors are mapped instead of read where it can be; or all of
+            its bytes.
         suffix: `.pt`, `.pth` or `.safetensors`.
 
     Returns:
@@ -108,10 +111,10 @@ def load_state(data: bytes, suffix: str) -> dict[str, torch.Tensor]:
     content: object
     if suffix == ".safetensors":
         from safetensors import SafetensorError
-        from safetensors.torch import load
+        from safetensors.torch import load, load_file
 
         try:
-            content = load(data)
+            content = load(source) if isinstance(source, bytes) else load_file(source)
         except (SafetensorError, ValueError, KeyError) as error:
             raise SourceUnreadableError(
                 "the file is no safetensors file",
@@ -120,7 +123,7 @@ def load_state(data: bytes, suffix: str) -> dict[str, torch.Tensor]:
                 remedy="save it again with safetensors.torch.save_file(model.state_dict(), path)",
             ) from error
     else:
-        content = _load_pickle(data)
+        content = _load_pickle(source)
     for wrapper in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
@@ -254,32 +257,41 @@ def _input_shape(network: Network) -> tuple[int, int, int]:
     return (network.pixels.channels.count, resize.height, resize.width)
 
 
-def _load_pickle(data: bytes) -> object:
-    if _is_torchscript(data):
+def _load_pickle(source: Path | bytes) -> object:
+    if _is_torchscript(source):
         raise PickleRefusedError.wants("a TorchScript archive, which carries code")
+    mapped = isinstance(source, Path) and zipfile.is_zipfile(source)
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+            return torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
     # A damaged pickle can make the loader fail in any way; none of them runs code.
     except Exception as error:
-        text = str(error)
+        text, start = str(error), _start(source)
         wanted = re.search(r"GLOBAL ([\w.]+)|Unsupported class ([\w.]+)", text)
         if "Weights only load failed" in text and wanted is not None:
             raise PickleRefusedError.wants(f"it asks for {wanted[1] or wanted[2]}") from error
-        if data.startswith(_PICKLE) and not data.startswith(_LEGACY):
+        if start.startswith(_PICKLE) and not start.startswith(_LEGACY):
             raise PickleRefusedError.wants("a plain pickle, not what torch.save writes") from error
         raise _damaged(error) from error
 
 
-def _is_torchscript(data: bytes) -> bool:
-    file = io.BytesIO(data)
+def _start(source: Path | bytes) -> bytes:
+    if isinstance(source, bytes):
+        return source[:64]
+    with source.open("rb") as file:
+        return file.read(64)
+
+
+def _is_torchscript(source: Path | bytes) -> bool:
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
         if not zipfile.is_zipfile(file):
             return False
         with zipfile.ZipFile(file) as archive:
             return any(name.endswith("constants.pkl") for name in archive.namelist())
-    except (zipfile.BadZipFile, ValueError, OSError, struct.error) as error:
+    except (zipfile.BadZipFile, ValueError, struct.error) as error:
         raise _damaged(error) from error
 
 

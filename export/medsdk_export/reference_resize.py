@@ -72,7 +72,7 @@ def not_defined_here(kernel: str) -> str:
 
         if int(PIL.__version__.split(".")[0]) < 13:
             return f"the rule is that of Pillow 13, here is {PIL.__version__}"
-    if kernel.startswith("torch."):
+    if kernel == "torch.bilinear":
         import torch
 
         if torch.backends.cpu.get_cpu_capability() == "DEFAULT":

@@ -57,6 +57,30 @@ def need(package: str, what: str, extra: str) -> None:
         raise ExportUnavailableError.missing(what, [package], extra)
 
 
+def check_file(path: Path) -> None:
+    """Refuse a file that is not there, or of a kind that is not read.
+
+    Raises:
+        SourceUnreadableError: It is neither.
+    """
+    from medsdk_export.errors import SourceUnreadableError
+
+    if not path.is_file():
+        raise SourceUnreadableError(
+            "there is no model file",
+            got="a directory" if path.is_dir() else "nothing at that path",
+            expected=f"a file that ends in {', '.join(SUFFIXES)}",
+            remedy="check the path behind --model",
+        )
+    if path.suffix.lower() not in SUFFIXES:
+        raise SourceUnreadableError(
+            "this kind of model file is not read",
+            got=f"a file that ends in {path.suffix.lower()!r}",
+            expected=", ".join(SUFFIXES),
+            remedy="export the model to ONNX, or save its state dictionary",
+        )
+
+
 def read_source(path: Path, network: Network) -> SourceNetwork:
     """Read a model file as the network that a task describes.
 
@@ -79,13 +103,7 @@ def read_source(path: Path, network: Network) -> SourceNetwork:
     """
     from medsdk_export.errors import SourceUnreadableError
 
-    if not path.is_file():
-        raise SourceUnreadableError(
-            "there is no model file",
-            got="a directory" if path.is_dir() else "nothing at that path",
-            expected=f"a file that ends in {', '.join(SUFFIXES)}",
-            remedy="check the path behind --model",
-        )
+    check_file(path)
     try:
         match path.suffix.lower():
             case ".pt" | ".pth" | ".safetensors":
@@ -107,12 +125,7 @@ def read_source(path: Path, network: Network) -> SourceNetwork:
 
                 return read_onnx(path, network)
             case other:
-                raise SourceUnreadableError(
-                    "this kind of model file is not read",
-                    got=f"a file that ends in {other!r}",
-                    expected=", ".join(SUFFIXES),
-                    remedy="export the model to ONNX, or save its state dictionary",
-                )
+                raise AssertionError(other)
     except OSError as error:
         raise SourceUnreadableError(
             "the model file cannot be read", got=error.strerror or type(error).__name__

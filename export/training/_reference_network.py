@@ -13,7 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import PIL
@@ -28,13 +28,12 @@ __all__ = [
     "NOTICE",
     "REFERENCE_WEIGHTS",
     "Split",
-    "batches",
-    "between",
+    "View",
     "calibration_error",
     "each_example",
+    "fit",
     "log",
     "new_network",
-    "parameter_groups",
     "save",
     "shares_by_group",
     "trained_with",
@@ -99,8 +98,77 @@ def new_network(architecture: str, parameters: Mapping[str, object]) -> nn.Modul
     return network
 
 
-def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Optimiser groups: weights decay, the rest does not."""
+class View(Protocol):
+    """What :func:`fit` needs to know of a stage of training."""
+
+    @property
+    def size(self) -> int:
+        """Side of the network's input in pixels."""
+
+    @property
+    def epochs(self) -> int:
+        """How often every image is seen."""
+
+    @property
+    def learning_rate(self) -> tuple[float, float]:
+        """(first, last); half a cosine leads from one to the other."""
+
+
+Stage = TypeVar("Stage", bound=View)
+
+
+def fit(
+    trained: nn.Module,
+    stages: Sequence[Stage],
+    *,
+    rows: Callable[[Stage], Tensor],
+    loss: Callable[[Stage, Tensor], tuple[Tensor, Tensor]],
+    validate: Callable[[Stage], float],
+    batch: int,
+    weight_decay: float,
+    warm_up_steps: int,
+    generator: torch.Generator,
+) -> None:
+    """Train by AdamW, reporting each epoch on stderr.
+
+    Args:
+        trained: Everything that learns.
+        stages: One after the other.
+        rows: Rows that take part in a stage.
+        loss: Of a stage and rows of a batch: what descends, and what is reported.
+        validate: Accuracy in a stage's view; reported, and no choice depends on it.
+        batch: Rows a step.
+        weight_decay: Of weights; the rest does not decay.
+        warm_up_steps: Steps over which the rate rises to the stage's.
+        generator: Source of the order of rows.
+    """
+    optimiser = torch.optim.AdamW(_parameter_groups(trained, weight_decay))
+    start, step = time.monotonic(), 0
+    for stage in stages:
+        chosen = rows(stage)
+        steps = stage.epochs * (len(chosen) // batch)
+        first_step = step
+        for epoch in range(stage.epochs):
+            trained.train()
+            losses = []
+            for part in _batches(chosen, batch, generator):
+                rate = _half_cosine(*stage.learning_rate, (step - first_step) / steps)
+                for group in optimiser.param_groups:
+                    group["lr"] = rate * min(1.0, (step + 1) / warm_up_steps)
+                descending, reported = loss(stage, part)
+                optimiser.zero_grad(set_to_none=True)
+                torch.autograd.backward(descending)
+                optimiser.step()
+                losses.append(reported.item())
+                step += 1
+            log(
+                f"{stage.size} px epoch {epoch + 1}/{stage.epochs}: loss {np.mean(losses):.4f}, "
+                f"validation accuracy {validate(stage):.4f}, {time.monotonic() - start:.0f} s"
+            )
+    trained.eval()
+
+
+def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:
     # Decay on normalisation scales and biases would fight batch normalisation.
     decayed = [p for p in network.parameters() if p.ndim > 1]
     free = [p for p in network.parameters() if p.ndim <= 1]
@@ -110,13 +178,11 @@ def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, 
     ]
 
 
-def between(first: float, last: float, share: float) -> float:
-    """Where half a cosine from ``first`` to ``last`` is after a share of 0..1."""
+def _half_cosine(first: float, last: float, share: float) -> float:
     return last + (first - last) * 0.5 * (1.0 + math.cos(math.pi * share))
 
 
-def batches(chosen: Tensor, batch: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Shuffle rows and yield whole batches of them."""
+def _batches(chosen: Tensor, batch: int, generator: torch.Generator) -> Iterator[Tensor]:
     order = chosen[torch.randperm(len(chosen), generator=generator)]
     for start in range(0, len(order) - batch + 1, batch):
         yield order[start : start + batch]

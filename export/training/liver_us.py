@@ -30,13 +30,11 @@ from training._reference_network import (
     NOTICE,
     REFERENCE_WEIGHTS,
     Split,
-    batches,
-    between,
     calibration_error,
     each_example,
+    fit,
     log,
     new_network,
-    parameter_groups,
     save,
     shares_by_group,
     trained_with,
@@ -233,34 +231,28 @@ def train(
     stages = recipe.classify if LABELS[task] == KINDS else recipe.malignancy
     targets = data.targets(task)
     loss_of = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
-    optimiser = torch.optim.AdamW(parameter_groups(network, recipe.weight_decay))
-    start, step = time.monotonic(), 0
-    everything = torch.arange(len(targets))
-    for stage in stages:
-        steps = stage.epochs * (len(everything) // recipe.batch)
-        first_step = step
-        for epoch in range(stage.epochs):
-            network.train()
-            losses = []
-            for rows in batches(everything, recipe.batch, generator):
-                rate = between(*stage.learning_rate, (step - first_step) / steps)
-                for group in optimiser.param_groups:
-                    group["lr"] = rate * min(1.0, (step + 1) / recipe.warm_up_steps)
-                pixels = augment(data.images[rows], stage.size, generator)
-                loss = loss_of(network(normalise(pixels)), targets[rows])
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()
-                optimiser.step()
-                losses.append(loss.item())
-                step += 1
-            called = probabilities(network, validation, stage.size).argmax(axis=1)
-            accuracy = float(np.mean(called == validation.targets(task).numpy()))
-            log(
-                f"{task} {stage.size} px epoch {epoch + 1}/{stage.epochs}: "
-                f"loss {np.mean(losses):.4f}, validation accuracy {accuracy:.4f}, "
-                f"{time.monotonic() - start:.0f} s"
-            )
-    network.eval()
+
+    def loss(stage: Stage, rows: Tensor) -> tuple[Tensor, Tensor]:
+        pixels = augment(data.images[rows], stage.size, generator)
+        value: Tensor = loss_of(network(normalise(pixels)), targets[rows])
+        return value, value
+
+    def validate(stage: Stage) -> float:
+        called = probabilities(network, validation, stage.size).argmax(axis=1)
+        return float(np.mean(called == validation.targets(task).numpy()))
+
+    log(f"training {task}")
+    fit(
+        network,
+        stages,
+        rows=lambda stage: torch.arange(len(targets)),
+        loss=loss,
+        validate=validate,
+        batch=recipe.batch,
+        weight_decay=recipe.weight_decay,
+        warm_up_steps=recipe.warm_up_steps,
+        generator=generator,
+    )
     return network
 
 

@@ -29,13 +29,10 @@ from training._reference_network import (
     NOTICE,
     REFERENCE_WEIGHTS,
     Split,
-    batches,
-    between,
     calibration_error,
     each_example,
-    log,
+    fit,
     new_network,
-    parameter_groups,
     save,
     shares_by_group,
     trained_with,
@@ -268,39 +265,25 @@ def train(recipe: Recipe, examples: Examples, validation: Examples) -> nn.Module
     nn.init.constant_(locate.bias, -3.0)
     classify_loss = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
     locate_loss = nn.BCEWithLogitsLoss(pos_weight=torch.tensor(4.0))
-    optimiser = torch.optim.AdamW(
-        parameter_groups(nn.ModuleList([network, locate]), recipe.weight_decay)
+
+    def loss(stage: Stage, rows: Tensor) -> tuple[Tensor, Tensor]:
+        pixels, cells = augment(examples.images[rows], examples.maps[rows], stage, generator)
+        middle = lower(normalise(pixels))
+        logits = classifier(upper(middle).mean(dim=(2, 3)))
+        label_loss: Tensor = classify_loss(logits, examples.targets[rows])
+        return label_loss + recipe.map_loss_weight * locate_loss(locate(middle), cells), label_loss
+
+    fit(
+        nn.ModuleList([network, locate]),
+        recipe.stages,
+        rows=lambda stage: _chosen(examples, borderline=stage.borderline),
+        loss=loss,
+        validate=lambda stage: _accuracy(probabilities(network, validation, stage), validation),
+        batch=recipe.batch,
+        weight_decay=recipe.weight_decay,
+        warm_up_steps=recipe.warm_up_steps,
+        generator=generator,
     )
-    start, step = time.monotonic(), 0
-    for stage in recipe.stages:
-        chosen = _chosen(examples, borderline=stage.borderline)
-        steps = stage.epochs * (len(chosen) // recipe.batch)
-        first_step = step
-        for epoch in range(stage.epochs):
-            network.train()
-            losses = []
-            for rows in batches(chosen, recipe.batch, generator):
-                rate = between(*stage.learning_rate, (step - first_step) / steps)
-                for group in optimiser.param_groups:
-                    group["lr"] = rate * min(1.0, (step + 1) / recipe.warm_up_steps)
-                pixels, cells = augment(
-                    examples.images[rows], examples.maps[rows], stage, generator
-                )
-                middle = lower(normalise(pixels))
-                logits = classifier(upper(middle).mean(dim=(2, 3)))
-                label_loss = classify_loss(logits, examples.targets[rows])
-                loss = label_loss + recipe.map_loss_weight * locate_loss(locate(middle), cells)
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()
-                optimiser.step()
-                losses.append(label_loss.item())
-                step += 1
-            accuracy = _accuracy(probabilities(network, validation, stage), validation)
-            log(
-                f"{stage.size} px epoch {epoch + 1}/{stage.epochs}: loss {np.mean(losses):.4f}, "
-                f"validation accuracy {accuracy:.4f}, {time.monotonic() - start:.0f} s"
-            )
-    network.eval()
     return network
 
 

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from medsdk.tasks import catalogue_task
-from medsdk_export.phantoms import TASKS, __main__, cases, write
+from medsdk_export.phantoms import TASKS, __main__, cases, to_dicom, write
 from medsdk_export.phantoms._bmode import (
     Beams,
     compressed,
@@ -26,7 +26,6 @@ from medsdk_export.phantoms._bmode import (
 from medsdk_export.phantoms._liver import Liver, View, paint_liver, paint_shadows
 from medsdk_export.phantoms._liver_lesions import KINDS, Lesion
 from medsdk_export.phantoms._tissue import Tissue
-from medsdk_export.phantoms._us_dicom import to_dicom
 from medsdk_export.phantoms._us_scanner import DEVICES, Device, Screen
 from medsdk_export.phantoms.liver_us import (
     FRAMES_PER_PATIENT,
@@ -95,13 +94,14 @@ def test_the_beam_is_narrowest_at_the_focus() -> None:
     image = envelope(points, beams)
     widths = []
     for sample in at:
-        row = image[:, sample] / image[middle, sample]
-        widths.append(float(np.sum(row > 0.5) * beams.pitch_mm[0, sample]))
-    assert widths[1] < widths[0]
-    assert widths[1] < widths[2]
-    # At the focus the width at half maximum is wavelength times f-number, by a beam's pitch.
+        across = (np.arange(beams.probe.lines) - middle) * beams.pitch_mm[0, sample]
+        row = image[:, sample].astype(np.float64)
+        widths.append(2.355 * math.sqrt(np.sum(row * across**2) / np.sum(row)))
+    # At the focus the width at half maximum is wavelength times f-number; elsewhere wider.
     expected = beams.probe.wavelength_mm * beams.probe.f_number
-    assert widths[1] == pytest.approx(expected, abs=float(beams.pitch_mm[0, at[1]]))
+    assert widths[1] == pytest.approx(expected, rel=0.05)
+    assert widths[0] > 1.3 * expected
+    assert widths[2] > 1.15 * expected
 
 
 def test_an_echo_does_not_come_back_at_the_other_end() -> None:

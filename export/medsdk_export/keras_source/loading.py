@@ -38,6 +38,11 @@ KERAS_OPSET = 17
 """The newest opset that tf2onnx writes with pooling and padding as operators of their own."""
 
 
+if not hasattr(np, "product"):
+    # tf2onnx 1.17 calls it by the name that numpy 2 no longer has.
+    np.product = np.prod  # type: ignore[attr-defined]
+
+
 @dataclass
 class Loaded:
     """A model, and what was done to it.
@@ -198,13 +203,20 @@ def converter(model: keras.Model, network: Network) -> tuple[Forward, bytes, int
         f"output_{number}:0" for number, item in enumerate(model.outputs) if len(item.shape) == 4
     ]
     try:
-        proto, _ = tf2onnx.convert.from_function(
+        # The other way copies every weight some forty times.
+        proto, storage = tf2onnx.convert.from_function(
             forward,
             input_signature=signature,
             opset=KERAS_OPSET,
             inputs_as_nchw=["image"],
             outputs_as_nchw=maps or None,
+            large_model=True,
         )
+        for tensor in proto.graph.initializer:
+            if tensor.external_data:
+                tensor.raw_data = storage.name_to_tensor_data[tensor.external_data[0].value]
+                tensor.ClearField("external_data")
+                tensor.ClearField("data_location")
     except (ValueError, KeyError, NotImplementedError, RuntimeError) as error:
         raise GraphMismatchError(
             "the model cannot be turned into ONNX",

@@ -42,10 +42,18 @@ RUN_S = 600.0
 """For one call of the network."""
 
 
-class KerasProcess:
-    """A child process; may hold several models. Ends with this object at the latest."""
+LEAN_BYTES = 8 * 1024**2
+"""Files from this size on are converted slower and in a fifth of the memory."""
 
-    def __init__(self) -> None:
+
+class KerasProcess:
+    """A child process; may hold several models. Ends with this object at the latest.
+
+    Args:
+        lean: Whether to convert in less memory and more time.
+    """
+
+    def __init__(self, *, lean: bool = False) -> None:
         missing = [name for name in NEEDS if find_spec(name) is None]
         if missing:
             raise ExportUnavailableError.missing("Keras files", missing, "keras")
@@ -58,7 +66,7 @@ class KerasProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env=_environment(self._folder.name),
+                env=_environment(self._folder.name, lean=lean),
             )
         except OSError as error:
             raise SourceUnreadableError(
@@ -171,7 +179,7 @@ class KerasProcess:
         return header, results
 
 
-def _environment(folder: str) -> dict[str, str]:
+def _environment(folder: str, *, lean: bool) -> dict[str, str]:
     return {
         **os.environ,
         # The child sees this process's import path, so that both run the same code.
@@ -183,6 +191,8 @@ def _environment(folder: str) -> dict[str, str]:
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "TF_ENABLE_ONEDNN_OPTS": "0",
         "CUDA_VISIBLE_DEVICES": "-1",
+        # The compiled one never gives back what tf2onnx lets go of: 20 times the weights.
+        "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python" if lean else "upb",
         # HDF5 loads compression plugins, which are code, from wherever this says.
         "HDF5_PLUGIN_PATH": folder,
         "HDF5_PLUGIN_PRELOAD": "::",

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from medsdk_export.phantoms import _mr_dicom, _us_dicom, liver_us
 from medsdk_export.phantoms._cases import SOURCES, PhantomCase
-from medsdk_export.phantoms._mr_dicom import to_dicom
 from medsdk_export.phantoms._objects import Syntax
 from medsdk_export.phantoms._writing import write_cases
 from medsdk_export.phantoms.uterus_mr import Phantom, slices
+
+if TYPE_CHECKING:
+    from pydicom.dataset import FileDataset
 
 __all__ = ["TASKS", "Phantom", "PhantomCase", "Syntax", "cases", "slices", "to_dicom", "write"]
 
@@ -42,6 +46,29 @@ def cases(task_id: str, count: int, seed: int) -> Iterator[PhantomCase]:
     if count < 1 or seed < 0:
         raise ValueError(f"count must be 1 or more and seed 0 or more; got {count}, {seed}")
     return SOURCES[task_id](count, seed)
+
+
+def to_dicom(
+    phantom: Phantom | liver_us.Phantom, *, syntax: Syntax = "explicit-little"
+) -> FileDataset:
+    """Wrap a phantom as the DICOM object that a scanner of its kind writes.
+
+    Args:
+        phantom: A slice of :mod:`~medsdk_export.phantoms.uterus_mr`, or a frame or clip of
+            :mod:`~medsdk_export.phantoms.liver_us`. Its patient name does not enter the file.
+        syntax: Transfer syntax; the default is Explicit VR Little Endian.
+
+    Returns:
+        A data set with file meta information, ready for ``save_as``. The same phantom gives
+        the same bytes, except that RLE leaves the encoding to pydicom's version.
+
+    Raises:
+        ValueError: The syntax is not one of :data:`Syntax`.
+        ImportError: pydicom is not installed.
+    """
+    if isinstance(phantom, liver_us.Phantom):
+        return _us_dicom.to_dicom(phantom, syntax=syntax)
+    return _mr_dicom.to_dicom(phantom, syntax=syntax)
 
 
 def write(

@@ -61,6 +61,7 @@ def _add_series_and_equipment(dataset: Dataset, phantom: Phantom) -> None:
     dataset.SeriesInstanceUID = uid("us-series", phantom.patient)
     dataset.SeriesNumber = 1
     dataset.SeriesDescription = "PHANTOM liver B-mode"
+    dataset.BodyPartExamined = "LIVER"
     dataset.Manufacturer = "PHANTOM"
     dataset.ManufacturerModelName = f"PHANTOM {phantom.stratum}"
     dataset.InstanceNumber = phantom.index + 1

@@ -175,6 +175,43 @@ class ExportDocument(Document):
     verification: Verdict
 
 
+class TensorDocument(Strict):
+    """An input or output of a source; an axis that is free or not known is None."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+
+
+class ArchitectureDocument(Strict):
+    """An architecture of the catalogue whose weights have the shapes of a source's."""
+
+    name: str
+    parameters: dict[str, int | float | str | bool]
+
+
+class ExplainDocument(Document):
+    """`medsdk export --explain --json`."""
+
+    format: str
+    framework: str
+    written_by: str
+    sha256: str
+    size_bytes: int
+    weights: int
+    weight_bytes: int
+    layers: dict[str, int]
+    inputs: tuple[TensorDocument, ...]
+    outputs: tuple[TensorDocument, ...]
+    layout: str
+    batch: str
+    opset: int | None
+    activation: str
+    architectures: tuple[ArchitectureDocument, ...]
+    obstacles: tuple[ErrorFacts, ...]
+    task_snippet: str
+
+
 class InspectDocument(Document):
     """`medsdk inspect --json`."""
 
@@ -308,6 +345,7 @@ DOCUMENTS: dict[str, type[Document]] = {
     "demo": DemoDocument,
     "doctor": DoctorDocument,
     "error": ErrorDocument,
+    "explain": ExplainDocument,
     "export": ExportDocument,
     "inspect": InspectDocument,
     "run": RunDocument,

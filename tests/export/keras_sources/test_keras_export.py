@@ -27,7 +27,7 @@ def test_a_keras_model_becomes_a_bundle(
     keras_files, process, vendor, make_task, tmp_path, monkeypatch
 ):
     """Softmax inside as people save it; a threshold on its probability; INT8 that ships."""
-    monkeypatch.setattr(from_keras, "KerasProcess", lambda: process)
+    monkeypatch.setattr(from_keras, "KerasProcess", lambda *, lean: process)
     request = ExportRequest(
         task=make_task(('"onnx"', '"keras"')),
         models={"filter": keras_files / "blob.keras"},
@@ -149,7 +149,7 @@ def test_the_users_keras_settings_do_not_matter(keras_files, tmp_path, make_netw
     )
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setenv("KERAS_BACKEND", "torch")
-    environment = process_module._environment("elsewhere")
+    environment = process_module._environment("elsewhere", lean=False)
     assert environment["KERAS_HOME"] == "elsewhere"
     assert environment["KERAS_BACKEND"] == "tensorflow"
     assert os.environ["KERAS_BACKEND"] == "torch"

@@ -30,13 +30,20 @@ The library is never asked while IPP may be inexact (`cv2.ipp.setUseIPP_NotExact
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medsdk.pixels.kernels._corners import Corners, Pairs
+from medsdk.pixels.kernels._corners import (
+    Corners,
+    Pairs,
+    corners_of,
+    interpolated,
+    weighed_sum,
+)
 from medsdk.pixels.kernels._proved import PROVED
 from medsdk.pixels.kernels._taps import Taps, float_columns, float_rows
 
@@ -97,7 +104,8 @@ def linear(array: Image, height: int, width: int) -> Image:
         return np.array(array, order="C")
     if _whole_ratio(rows, height) == _whole_ratio(columns, width) == 2:
         return _blocks(array, 2, 2)
-    return _fixed_point(array, _linear_corners(array.shape, height, width))
+    parts = _linear_corners(array.shape, height, width)
+    return interpolated(array, height, width, parts, _fixed_point, np.uint8)
 
 
 def area(array: Image, height: int, width: int) -> Image:
@@ -106,8 +114,9 @@ def area(array: Image, height: int, width: int) -> Image:
     if (rows, columns) == (height, width):
         return np.array(array, order="C")
     if _ratio(rows, height) < 1 or _ratio(columns, width) < 1:
-        corners = _area_corners(array.shape, height, width)
-        return _fixed_point(array, corners) if array.dtype == np.uint8 else _mixed(array, corners)
+        parts = _area_corners(array.shape, height, width)
+        arithmetic = _fixed_point if array.dtype == np.uint8 else _mixed
+        return interpolated(array, height, width, parts, arithmetic, array.dtype)
     down, across = _whole_ratio(rows, height), _whole_ratio(columns, width)
     if down is not None and across is not None:
         return _blocks(array, down, across)
@@ -133,21 +142,21 @@ def _nearest(before: int, after: int) -> NDArray[np.intp]:
 
 
 @lru_cache(maxsize=32)
-def _linear_corners(shape: tuple[int, ...], height: int, width: int) -> Corners:
+def _linear_corners(shape: tuple[int, ...], height: int, width: int) -> tuple[Corners, ...]:
     def pairs(before: int, after: int, *, edge_is_whole: bool) -> Pairs:
         at = ((np.arange(after) + 0.5) * _ratio(before, after) - 0.5).astype(np.float32)
         low = np.floor(at)
         return _within(low.astype(np.intp), at - low, before, edge_is_whole=edge_is_whole)
 
-    return Corners.of(
+    return corners_of(
         pairs(shape[0], height, edge_is_whole=False),
         pairs(shape[1], width, edge_is_whole=True),
-        shape[2:],
+        math.prod(shape[2:]),
     )
 
 
 @lru_cache(maxsize=32)
-def _area_corners(shape: tuple[int, ...], height: int, width: int) -> Corners:
+def _area_corners(shape: tuple[int, ...], height: int, width: int) -> tuple[Corners, ...]:
     def pairs(before: int, after: int, *, edge_is_whole: bool) -> Pairs:
         out = np.arange(after)
         low = np.floor(out * _ratio(before, after))
@@ -155,10 +164,10 @@ def _area_corners(shape: tuple[int, ...], height: int, width: int) -> Corners:
         share = np.where(share <= 0, np.float32(0), share - np.floor(share))
         return _within(low.astype(np.intp), share, before, edge_is_whole=edge_is_whole)
 
-    return Corners.of(
+    return corners_of(
         pairs(shape[0], height, edge_is_whole=False),
         pairs(shape[1], width, edge_is_whole=True),
-        shape[2:],
+        math.prod(shape[2:]),
     )
 
 
@@ -186,7 +195,7 @@ def _fixed_point(array: Image, corners: Corners) -> Image:
     top += bottom
     top += 2
     top >>= 2
-    return top.astype(np.uint8).reshape(corners.shape)
+    return top
 
 
 def _fixed(share: NDArray[np.float32]) -> NDArray[np.int32]:
@@ -195,15 +204,7 @@ def _fixed(share: NDArray[np.float32]) -> NDArray[np.int32]:
 
 
 def _mixed(array: Image, corners: Corners) -> Image:
-    left, right = corners.sides(array, np.float32)
-    left *= 1 - corners.across
-    right *= corners.across
-    left += right
-    top, bottom = corners.ends(left)
-    top *= 1 - corners.down
-    bottom *= corners.down
-    top += bottom
-    return _saturated(top, array.dtype).reshape(corners.shape)
+    return _saturated(weighed_sum(array, corners), array.dtype)
 
 
 def _saturated(values: NDArray[np.float32], dtype: np.dtype[Any]) -> Image:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_CACHED = 1 << 18
+_CACHED = 1 << 16
 """Values of a chunk, so that its float64 form and the sums stay in a core's second-level cache."""
 
 _BLAS_WORK = 1 << 18

@@ -9,21 +9,26 @@ what TensorFlow gives for it. The reference equals TensorFlow's x86 build to the
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medsdk.pixels.kernels._corners import Corners, Pairs
+from medsdk.pixels.kernels._corners import Corners, Pairs, corners_of, interpolated
 
 
 def bilinear(array: NDArray[Any], height: int, width: int) -> NDArray[np.float32]:
     """`tf.bilinear` in numpy."""
     if array.shape[:2] == (height, width):
         return np.array(array, np.float32, order="C")
-    corners = _corners(array.shape, height, width)
-    left, right = corners.sides(array, np.float32)
+    parts = _corners(array.shape, height, width)
+    return interpolated(array, height, width, parts, _two_differences, np.float32)
+
+
+def _two_differences(image: NDArray[Any], corners: Corners) -> NDArray[np.float32]:
+    left, right = corners.sides(image, np.float32)
     right -= left
     right *= corners.across
     left += right
@@ -31,12 +36,13 @@ def bilinear(array: NDArray[Any], height: int, width: int) -> NDArray[np.float32
     bottom -= top
     bottom *= corners.down
     top += bottom
-    return top.reshape(corners.shape)
+    return top
 
 
 @lru_cache(maxsize=32)
-def _corners(shape: tuple[int, ...], height: int, width: int) -> Corners:
-    return Corners.of(_pairs(shape[0], height), _pairs(shape[1], width), shape[2:])
+def _corners(shape: tuple[int, ...], height: int, width: int) -> tuple[Corners, ...]:
+    rows, columns = _pairs(shape[0], height), _pairs(shape[1], width)
+    return corners_of(rows, columns, math.prod(shape[2:]))
 
 
 def _pairs(before: int, after: int) -> Pairs:
