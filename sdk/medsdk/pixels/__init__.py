@@ -3,6 +3,7 @@
 pydicom and Pillow are imported when a DICOM object is opened or an image resized, not before.
 """
 
+from medsdk.pixels._dicom_header import Photometric
 from medsdk.pixels._modality import check_modality
 from medsdk.pixels._parsing import DicomLimits
 from medsdk.pixels.affine import Affine, Box
@@ -20,6 +21,7 @@ __all__ = [
     "Frame",
     "FrameValues",
     "ModalityLut",
+    "Photometric",
     "Prepared",
     "Preprocessor",
     "UltrasoundRegion",

@@ -15,7 +15,8 @@ from medsdk.pixels.errors import PixelInputUnreadableError
 
 ITEM = b"\xfe\xff\x00\xe0"
 PEAK = """
-import resource, sys
+import sys
+from hostile_corpus import peak_bytes
 from medsdk.pixels import open_dicom
 from medsdk_runtimes.errors import MedsdkError
 try:
@@ -24,7 +25,7 @@ try:
     print("decoded")
 except MedsdkError as error:
     print(error.code)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+print(peak_bytes())
 """
 
 

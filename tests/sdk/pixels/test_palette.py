@@ -1,6 +1,7 @@
 """Palettes: descriptors, padding, byte orders and segments, against arithmetic and pydicom."""
 
 import struct
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -128,19 +129,15 @@ def test_segments_discrete_linear_and_repeated(make_dataset, as_file, syntax, bi
     kind = "B" if bits == 8 else "H"
     size = 1 if bits == 8 else 2
     top = 250 if bits == 8 else 64000
-    # Four entries, a line of five up to the top, then both once more from their byte offset.
+    # Four entries, a line of five up to the top, then the line once more by its byte offset
+    # (from the last value, which is the top, so flat), and a line of two down to zero.
     first = [0, 4, 10, 20, 5, 0]
-    line = [1, 5, top]
-    words = struct.pack(f"<{len(first + line)}{kind}", *first, *line)
-    words += struct.pack(f"<2{kind}", 2, 2)
-    offset = 0
-    words += struct.pack("<I", offset)
-    more = struct.pack(f"<3{kind}", 1, 2, 0)
-    words += more + b"\0" * (len(words + more) % 2)
-    step = top / 5
-    rising = [round(step * number) for number in range(1, 6)]
-    once = [10, 20, 5, 0, *rising]
-    want = np.array(once + once + [round(top / 2), 0])
+    words = struct.pack(f"<9{kind}2{kind}", *first, 1, 5, top, 2, 1)
+    words += struct.pack("<I", len(first) * size)
+    words += struct.pack(f"<3{kind}", 1, 2, 0)
+    words += b"\0" * (len(words) % 2)
+    rising = [round(top / 5 * number) for number in range(1, 6)]
+    want = np.array([10, 20, 5, 0, *rising, *[top] * 5, round(top / 2), 0])
     if syntax == "big":
         words = np.frombuffer(words, np.uint16).byteswap().tobytes()
     array = np.arange(len(want), dtype=np.uint8).reshape(1, -1)
@@ -176,13 +173,19 @@ def test_palettes_that_do_not_fit_are_unreadable(
 
 
 def test_segments_cannot_be_a_bomb(make_dataset, as_file):
-    # A discrete segment and 20,000 repetitions of all that is there.
-    segments = struct.pack("<10H", 0, 8, *range(8)) + struct.pack("<4H", 2, 60000, 0, 0) * 20000
-    dataset = _palette_object(
-        make_dataset, np.zeros((4, 4), np.uint8), (100, 0, 16), [segments] * 3, segmented=True
+    # A discrete segment and many repetitions of it.
+    segments = struct.pack("<2H", 0, 60000) + bytes(120000) + struct.pack("<4H", 2, 1, 0, 0) * 50
+    data = as_file(
+        _palette_object(
+            make_dataset, np.zeros((4, 4), np.uint8), (0, 0, 16), [segments] * 3, segmented=True
+        )
     )
+    tracemalloc.start()
     with pytest.raises(PixelInputUnreadableError, match="entries in a palette"):
-        open_dicom(as_file(dataset))
+        open_dicom(data)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10_000_000  # all of them would be 3 million numbers
     long = _palette_object(
         make_dataset, np.zeros((4, 4), np.uint8), (100, 0, 16), [bytes(2 << 20)] * 3, segmented=True
     )

@@ -127,7 +127,7 @@ def test_other_regions_do_not_hide_the_one(image_with, cropping):
     image = image_with(*(_item(**changes) for changes in kinds.values()), _item())
     assert [region.kind for region in image.ultrasound_regions] == [*kinds, "b-mode"]
     assert cropping.prepare(image.frame(1)).crop == Box(4, 2, 34, 26)
-    assert image.spacing_mm == (0.4, 0.5)
+    assert image.spacing_mm == image.frame(1).spacing_mm == (0.4, 0.5)
 
 
 @pytest.mark.parametrize(
