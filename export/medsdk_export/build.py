@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from medsdk.canonical import canonical_json, sha256_of, timestamp
 from medsdk.errors import OutputNotWritableError
 from medsdk.parity.verification import Verification, verify
 from medsdk.pipeline import preprocessor_of, supported_role
+from medsdk.pixels import Box
 from medsdk.tasks import Task
 from medsdk.tasks.strict import FORMAT_VERSION
 from medsdk_export import graphs
@@ -440,24 +440,23 @@ def _is_replaceable(place: Path) -> bool:
 
 def _phantom_cases(task: Task) -> Iterator[Case]:
     """Phantoms of the task, for known answers; their truth is never used to judge."""
-    from medsdk_export.phantoms import TASKS, slices, to_dicom
+    from medsdk_export import phantoms
 
-    if task.id not in TASKS:
+    if task.id not in phantoms.TASKS:
         raise InputsRefusedError(
             f"there are neither cases nor phantoms to choose known answers of {task.id} from",
             got="no --cases",
             expected="--cases CASES.csv",
         )
-    for number, phantom in enumerate(slices(PHANTOM_POOL, PHANTOM_SEED), 1):
-        stream = io.BytesIO()
-        to_dicom(phantom).save_as(stream, enforce_file_format=True)
+    for number, phantom in enumerate(phantoms.cases(task.id, PHANTOM_POOL, PHANTOM_SEED), 1):
         yield Case(
             f"phantom {number}",
             None,
-            stream.getvalue(),
+            phantom.to_bytes(),
             phantom.label,
             phantom.patient,
             phantom.stratum,
+            None if phantom.roi is None else Box(*phantom.roi),
         )
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from medsdk.errors import DecoderMissingError
 from medsdk.pixels import Box, DicomImage, Frame, open_dicom
 from medsdk.pixels._quiet import reading
+from medsdk.pixels.errors import PixelInputUnreadableError
 from medsdk.tasks import Task
 from medsdk_export.errors import IdentityRefusedError, InputsRefusedError
 from medsdk_export.identity import identity_attributes
@@ -31,6 +32,11 @@ from medsdk_runtimes.errors import MedsdkError
 
 if TYPE_CHECKING:
     from pydicom import Dataset
+
+_GREY = ("MONOCHROME1", "MONOCHROME2")
+
+_INDEX_FACTS = ("SmallestImagePixelValue", "LargestImagePixelValue", "PixelPaddingValue")
+"""What says something of palette indices, and nothing of the colours that they stand for."""
 
 _WORD_BYTES = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
 """Value representations whose values pydicom keeps as bytes, and the size of their words."""
@@ -273,21 +279,32 @@ def pixels_digest(array: NDArray[np.generic]) -> str:
 def explicit_little_endian(dataset: Dataset) -> bytes:
     """The object again, uncompressed Explicit VR Little Endian, as a known answer is stored.
 
+    Colour, whatever it was stored as, becomes RGB by pixel: the frame that our decoder gave.
+    Everything else stays, text in any character set and ultrasound regions too.
+
     Args:
-        dataset: A single-frame object; changed in place where it was compressed.
+        dataset: A single-frame object; changed in place.
 
     Returns:
         A DICOM file.
+
+    Raises:
+        PixelInputUnreadableError: It cannot be decoded, or a text of it cannot without loss.
+        DecoderMissingError: Its decoder is not installed.
+        PixelInputRefusedError: It is of a kind that is not read.
     """
     from pydicom import dcmwrite
     from pydicom.dataset import FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian
 
+    image = open_dicom(dataset)
+    texts = {keyword: image.text(keyword) for keyword in image.text_keywords}
     syntax = dataset.file_meta.TransferSyntaxUID
-    if syntax.is_compressed:
-        dataset.decompress(generate_instance_uid=False)
-    elif not syntax.is_little_endian:
+    frame = image.frame(1) if syntax.is_encapsulated or image.photometric not in _GREY else None
+    if not syntax.is_little_endian:
         _swap_bytes(dataset)
+    if frame is not None:
+        _replace_pixels(dataset, frame)
     # Neither the preamble nor the source's file meta information, which may name a site.
     dataset.preamble = b"\0" * 128
     dataset.file_meta = FileMetaDataset()
@@ -298,7 +315,32 @@ def explicit_little_endian(dataset: Dataset) -> bytes:
     with reading("the object"):
         # `Dataset.save_as` would refuse to go from big to little endian.
         dcmwrite(stream, dataset, implicit_vr=False, little_endian=True, enforce_file_format=True)
+    written = open_dicom(stream.getvalue())
+    del texts["PhotometricInterpretation"]  # RGB now, where it was another colour
+    for keyword, value in texts.items():
+        if written.text(keyword) != value:
+            raise PixelInputUnreadableError.text(keyword)
     return stream.getvalue()
+
+
+def _replace_pixels(dataset: Dataset, frame: Frame) -> None:
+    """Uncompressed pixels as the frame has them, and what describes them."""
+    array = frame.array.astype(frame.array.dtype.newbyteorder("<"))
+    data = array.tobytes()
+    for keyword in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths"):
+        dataset.pop(keyword, None)
+    dataset.add_new(
+        "PixelData", "OW" if array.itemsize > 1 else "OB", data + b"\0" * (len(data) % 2)
+    )
+    dataset["PixelData"].is_undefined_length = False
+    if frame.color != "RGB":
+        return
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 3, "RGB"
+    dataset.PlanarConfiguration = dataset.PixelRepresentation = 0
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 8, 8, 7
+    for element in list(dataset):
+        if "PaletteColorLookupTable" in element.keyword or element.keyword in _INDEX_FACTS:
+            del dataset[element.tag]
 
 
 def _swap_bytes(dataset: Dataset) -> None:

@@ -14,26 +14,31 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
-import multiprocessing
-import platform
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import repeat
 from pathlib import Path
 
 import numpy as np
-import PIL
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
+from training._reference_network import (
+    NOTICE,
+    REFERENCE_WEIGHTS,
+    Split,
+    calibration_error,
+    each_example,
+    fit,
+    new_network,
+    save,
+    shares_by_group,
+    trained_with,
+    unlike,
+)
 
-from medsdk_export.architectures import build
 from medsdk_export.phantoms.uterus_mr import LABELS, Phantom, slice_at
 
 ARCHITECTURE = "mobilenet-v2"
@@ -47,19 +52,10 @@ MAP_STRIDE = 16
 # The channel statistics that torchvision's classifiers use.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-REFERENCE = (
-    Path(__file__).resolve().parents[1]
-    / "medsdk_export/reference_weights/uterus-mr/tumor-filter.safetensors"
-)
-_CHECK_TOLERANCE = 0.001
-
-
-@dataclass(frozen=True)
-class Split:
-    """A seed's first slices. Different seeds share no patient."""
-
-    seed: int
-    count: int
+TRAIN = Split(seed=1001, count=8000)
+VALIDATION = Split(seed=2002, count=600)
+HELD_OUT = Split(seed=3003, count=1600)
+REFERENCE = REFERENCE_WEIGHTS / "uterus-mr/tumor-filter.safetensors"
 
 
 @dataclass(frozen=True)
@@ -89,9 +85,9 @@ class Stage:
 class Recipe:
     """Everything that decides the weights, apart from the library versions."""
 
-    train: Split = Split(seed=1001, count=8000)
-    validation: Split = Split(seed=2002, count=600)
-    held_out: Split = Split(seed=3003, count=1600)
+    train: Split = TRAIN
+    validation: Split = VALIDATION
+    held_out: Split = HELD_OUT
     stages: tuple[Stage, ...] = (
         Stage(96, 1.4, epochs=1, learning_rate=(3e-3, 3e-3), borderline=False),
         Stage(96, 1.4, epochs=5, learning_rate=(3e-3, 1.5e-3)),
@@ -185,16 +181,10 @@ def generate(split: Split, name: str) -> Examples:
     maps = np.empty((split.count, MAP_SIZE, MAP_SIZE), dtype=np.uint8)
     tumours: list[int] = []
     strata: list[str] = []
-    start = time.monotonic()
-    spawned = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(mp_context=spawned) as pool:
-        results = pool.map(_example, range(split.count), repeat(split.seed), chunksize=50)
-        for index, (image, area, tumour, stratum) in enumerate(results):
-            images[index], maps[index] = image, area
-            tumours.append(int(tumour))
-            strata.append(stratum)
-            if (index + 1) % 1000 == 0:
-                _log(f"{name}: {index + 1}/{split.count} slices, {time.monotonic() - start:.0f} s")
+    for index, (image, area, tumour, stratum) in each_example(_example, split, name):
+        images[index], maps[index] = image, area
+        tumours.append(int(tumour))
+        strata.append(stratum)
     return Examples(
         images=torch.from_numpy(images),
         maps=torch.from_numpy(maps),
@@ -266,7 +256,7 @@ def train(recipe: Recipe, examples: Examples, validation: Examples) -> nn.Module
     """
     torch.manual_seed(recipe.torch_seed)
     generator = torch.Generator().manual_seed(recipe.torch_seed)
-    network = _new_network()
+    network = reference_network()
     features, classifier = network.get_submodule("features"), network.get_submodule("classifier")
     assert isinstance(features, nn.Sequential)
     lower, upper = features[:MAP_LAYERS], features[MAP_LAYERS:]
@@ -275,39 +265,25 @@ def train(recipe: Recipe, examples: Examples, validation: Examples) -> nn.Module
     nn.init.constant_(locate.bias, -3.0)
     classify_loss = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
     locate_loss = nn.BCEWithLogitsLoss(pos_weight=torch.tensor(4.0))
-    optimiser = torch.optim.AdamW(
-        _parameter_groups(nn.ModuleList([network, locate]), recipe.weight_decay)
+
+    def loss(stage: Stage, rows: Tensor) -> tuple[Tensor, Tensor]:
+        pixels, cells = augment(examples.images[rows], examples.maps[rows], stage, generator)
+        middle = lower(normalise(pixels))
+        logits = classifier(upper(middle).mean(dim=(2, 3)))
+        label_loss: Tensor = classify_loss(logits, examples.targets[rows])
+        return label_loss + recipe.map_loss_weight * locate_loss(locate(middle), cells), label_loss
+
+    fit(
+        nn.ModuleList([network, locate]),
+        recipe.stages,
+        rows=lambda stage: _chosen(examples, borderline=stage.borderline),
+        loss=loss,
+        validate=lambda stage: _accuracy(probabilities(network, validation, stage), validation),
+        batch=recipe.batch,
+        weight_decay=recipe.weight_decay,
+        warm_up_steps=recipe.warm_up_steps,
+        generator=generator,
     )
-    start, step = time.monotonic(), 0
-    for stage in recipe.stages:
-        chosen = _chosen(examples, borderline=stage.borderline)
-        steps = stage.epochs * (len(chosen) // recipe.batch)
-        first_step = step
-        for epoch in range(stage.epochs):
-            network.train()
-            losses = []
-            for rows in _batches(chosen, recipe.batch, generator):
-                rate = _between(*stage.learning_rate, (step - first_step) / steps)
-                for group in optimiser.param_groups:
-                    group["lr"] = rate * min(1.0, (step + 1) / recipe.warm_up_steps)
-                pixels, cells = augment(
-                    examples.images[rows], examples.maps[rows], stage, generator
-                )
-                middle = lower(normalise(pixels))
-                logits = classifier(upper(middle).mean(dim=(2, 3)))
-                label_loss = classify_loss(logits, examples.targets[rows])
-                loss = label_loss + recipe.map_loss_weight * locate_loss(locate(middle), cells)
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()
-                optimiser.step()
-                losses.append(label_loss.item())
-                step += 1
-            accuracy = _accuracy(probabilities(network, validation, stage), validation)
-            _log(
-                f"{stage.size} px epoch {epoch + 1}/{stage.epochs}: loss {np.mean(losses):.4f}, "
-                f"validation accuracy {accuracy:.4f}, {time.monotonic() - start:.0f} s"
-            )
-    network.eval()
     return network
 
 
@@ -338,7 +314,6 @@ def metrics(probability: NDArray[np.float64], examples: Examples) -> dict[str, o
     correct = called == truth
     sensitivity = float(called[truth].mean())
     specificity = float((~called[~truth]).mean())
-    strata = np.array(examples.strata)
     return {
         "slices": len(truth),
         "slices_with_tumour": int(truth.sum()),
@@ -348,20 +323,14 @@ def metrics(probability: NDArray[np.float64], examples: Examples) -> dict[str, o
         "specificity": specificity,
         "mean_of_sensitivity_and_specificity": (sensitivity + specificity) / 2.0,
         "brier_score": float(np.mean((probability - truth) ** 2)),
-        "expected_calibration_error_10_bins": _calibration_error(probability, truth),
+        "expected_calibration_error_10_bins": calibration_error(probability, truth),
         "share_with_probability_between_0.05_and_0.95": float(
             np.mean((probability > 0.05) & (probability < 0.95))
         ),
         "share_with_probability_between_0.3_and_0.7": float(
             np.mean((probability > 0.3) & (probability < 0.7))
         ),
-        "correct_by_stratum": {
-            str(name): {
-                "slices": int((strata == name).sum()),
-                "correct_share": float(correct[strata == name].mean()),
-            }
-            for name in sorted(set(examples.strata))
-        },
+        "correct_by_stratum": shares_by_group(correct, examples.strata, "slices"),
     }
 
 
@@ -372,19 +341,19 @@ def check(recipe: Recipe, weights: Path) -> int:
         The exit status: 0 where every figure agrees.
     """
     recorded = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))["held_out"]
-    network = _new_network()
+    network = reference_network()
     network.load_state_dict(load_file(weights))
     held_out = generate(recipe.held_out, "held-out")
     again = metrics(probabilities(network, held_out), held_out)
-    failed = 0
-    names = ("slices", "accuracy", "sensitivity", "specificity")
-    for name in (*names, "mean_of_sensitivity_and_specificity", "brier_score"):
-        got, expected = again[name], recorded[name]
-        assert isinstance(got, int | float)
-        agrees = abs(got - expected) <= (0 if name == "slices" else _CHECK_TOLERANCE)
-        failed += not agrees
-        print(f"{name}: {got:.6g}, recorded {expected:.6g}: {'ok' if agrees else 'DIFFERS'}")
-    return 1 if failed else 0
+    names = (
+        "slices",
+        "accuracy",
+        "sensitivity",
+        "specificity",
+        "mean_of_sensitivity_and_specificity",
+        "brier_score",
+    )
+    return 1 if unlike(again, recorded, names) else 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -407,12 +376,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     network = train(recipe, examples, validation)
     training_s = time.monotonic() - start
     held_out = generate(recipe.held_out, "held-out")
-    options.out.mkdir(parents=True, exist_ok=True)
-    weights = options.out / "tumor-filter.safetensors"
-    save_file(_float32_state(network), weights)
     record = {
         "task": "uterus-mr/tumor-filter",
-        "notice": "Trained on synthetic phantoms only; not for clinical use.",
+        "notice": NOTICE,
         "architecture": {"name": ARCHITECTURE, **ARCHITECTURE_PARAMETERS},
         "labels": list(LABELS),
         "held_out": {
@@ -424,46 +390,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             **metrics(probabilities(network, validation), validation),
         },
         "training": {**asdict(recipe), "wall_time_s": round(training_s)},
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "pillow": PIL.__version__,
-        },
+        "versions": trained_with(),
     }
-    text = json.dumps(record, indent=2) + "\n"
-    weights.with_suffix(".json").write_text(text, encoding="utf-8")
-    print(text, end="")
+    save(network, options.out / "tumor-filter.safetensors", record)
     return 0
 
 
-def _new_network() -> nn.Module:
-    network = build(ARCHITECTURE, ARCHITECTURE_PARAMETERS)
-    for parameter in network.parameters():
-        if parameter.ndim == 4:
-            # About half as fast again on a CPU as the default layout.
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-    return network
-
-
-def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    # Decay on normalisation scales and biases would fight batch normalisation.
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    free = [p for p in network.parameters() if p.ndim <= 1]
-    return [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": free, "weight_decay": 0.0},
-    ]
-
-
-def _between(first: float, last: float, share: float) -> float:
-    return last + (first - last) * 0.5 * (1.0 + math.cos(math.pi * share))
-
-
-def _batches(chosen: Tensor, batch: int, generator: torch.Generator) -> Iterator[Tensor]:
-    order = chosen[torch.randperm(len(chosen), generator=generator)]
-    for start in range(0, len(order) - batch + 1, batch):
-        yield order[start : start + batch]
+def reference_network() -> nn.Module:
+    """Build the untrained network."""
+    return new_network(ARCHITECTURE, ARCHITECTURE_PARAMETERS)
 
 
 def _chosen(examples: Examples, *, borderline: bool) -> Tensor:
@@ -497,30 +432,6 @@ def _sample(images: Tensor, theta: Tensor, size: int, padding: str) -> Tensor:
 
 def _accuracy(probability: NDArray[np.float64], examples: Examples) -> float:
     return float(np.mean((probability >= 0.5) == examples.targets.numpy().astype(bool)))
-
-
-def _calibration_error(probability: NDArray[np.float64], truth: NDArray[np.bool_]) -> float:
-    bins = np.minimum((probability * 10).astype(int), 9)
-    gaps = [
-        (bins == index).mean()
-        * abs(probability[bins == index].mean() - truth[bins == index].mean())
-        for index in np.unique(bins)
-    ]
-    return float(np.sum(gaps))
-
-
-def _float32_state(network: nn.Module) -> dict[str, Tensor]:
-    # num_batches_tracked is an int64 counter that inference never reads; torch fills it in
-    # again when a plain dictionary without it is loaded.
-    return {
-        name: value.detach().contiguous()
-        for name, value in network.state_dict().items()
-        if not name.endswith("num_batches_tracked")
-    }
-
-
-def _log(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -151,6 +151,7 @@ class Engine:
                 number,
                 prepared.affine,
                 prepared.crop,
+                frame.decoder,
                 self.provenance,
             )
         probabilities = stage.probabilities(stage.infer(prepared.tensor))
@@ -165,6 +166,7 @@ class Engine:
             number,
             prepared.affine,
             prepared.crop,
+            frame.decoder,
             self.provenance,
         )
 

@@ -98,7 +98,7 @@ def test_run(cli, bundle_dir, image, changed, tmp_path):
     assert [item["input_index"] for item in document["refused"]] == [2]
     answered, empty = document["findings"]
     wanted = {"kind", "source_uid", "frame_number", "label", "probabilities", "status", "reason"}
-    assert set(answered) == wanted | {"input_index", "affine", "region"}
+    assert set(answered) == wanted | {"input_index", "affine", "region", "decoder"}
     assert answered["kind"] == "classification"
     assert (answered["status"], answered["reason"]) == ("ok", "")
     assert set(answered["probabilities"]) == {"none", "tumour"}

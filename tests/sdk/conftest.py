@@ -81,12 +81,19 @@ def _prepare(
     return np.stack(channels)[np.newaxis]
 
 
-def _logits(onnx: bytes, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What ONNX Runtime gives without medsdk: no optimisation, one thread."""
+def _logits(
+    onnx: bytes, tensor: NDArray[np.float32], *, optimised: bool = False
+) -> NDArray[np.float32]:
+    """What ONNX Runtime gives without medsdk, on one thread.
+
+    Where a processor has no VNNI, its integer kernels saturate and the optimised graph of a
+    quantized network gives other values than the plain one.
+    """
     import onnxruntime as ort
 
     options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if not optimised:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1
     session = ort.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
     found: NDArray[np.float32] = session.run(None, {"image": tensor})[0]

@@ -39,6 +39,7 @@ def _finding(height: int, width: int, **changes: Any) -> Finding:
         1,
         Affine(),
         medsdk.Box(0, 0, width, height),
+        None,
         PROVENANCE,
     )
     return dataclasses.replace(finding, **changes)

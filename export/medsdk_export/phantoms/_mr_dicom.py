@@ -7,24 +7,17 @@ phantom alone.
 
 from __future__ import annotations
 
-import hashlib
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
+
+from medsdk_export.phantoms._objects import Syntax, add_patient_and_study, encode, new_object, uid
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset, FileDataset
 
     from medsdk_export.phantoms.uterus_mr import Phantom
 
-__all__ = ["Syntax", "to_dicom"]
+__all__ = ["to_dicom"]
 
-Syntax: TypeAlias = Literal["explicit-little", "implicit-little", "rle"]
-"""Transfer syntaxes that :func:`to_dicom` can write."""
-
-_TRANSFER_SYNTAX_UIDS: dict[str, str] = {
-    "explicit-little": "1.2.840.10008.1.2.1",
-    "implicit-little": "1.2.840.10008.1.2",
-    "rle": "1.2.840.10008.1.2.5",
-}
 _MR_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.4"
 _SLICE_THICKNESS_MM = 5.0
 
@@ -45,62 +38,24 @@ def to_dicom(phantom: Phantom, *, syntax: Syntax = "explicit-little") -> FileDat
         ValueError: The syntax is not one of :data:`Syntax`.
         ImportError: pydicom is not installed.
     """
-    if syntax not in _TRANSFER_SYNTAX_UIDS:
-        allowed = ", ".join(_TRANSFER_SYNTAX_UIDS)
-        raise ValueError(f"unknown transfer syntax {syntax!r}; allowed: {allowed}")
-
-    from pydicom.dataset import FileDataset, FileMetaDataset
-    from pydicom.uid import UID, RLELossless
-
-    instance_uid = UID(_uid("instance", phantom.patient, str(phantom.index)))
-    meta = FileMetaDataset()
-    meta.FileMetaInformationVersion = b"\x00\x01"
-    meta.MediaStorageSOPClassUID = UID(_MR_IMAGE_STORAGE)
-    meta.MediaStorageSOPInstanceUID = instance_uid
-    native = "explicit-little" if syntax == "rle" else syntax
-    meta.TransferSyntaxUID = UID(_TRANSFER_SYNTAX_UIDS[native])
-    # pydicom would write its own version here, and the bytes would change with it.
-    meta.ImplementationClassUID = UID(_uid("implementation"))
-    meta.ImplementationVersionName = "MEDSDK_PHANTOM"
-
-    dataset = FileDataset("", {}, file_meta=meta, preamble=b"\x00" * 128)
-    dataset.SOPClassUID = meta.MediaStorageSOPClassUID
-    dataset.SOPInstanceUID = instance_uid
-    _add_patient_and_study(dataset, phantom)
+    dataset = new_object(
+        _MR_IMAGE_STORAGE, uid("instance", phantom.patient, str(phantom.index)), syntax
+    )
+    add_patient_and_study(dataset, phantom.patient)
     _add_series(dataset, phantom)
     _add_geometry(dataset, phantom)
     _add_acquisition(dataset, phantom)
     _add_pixels(dataset, phantom)
-    if syntax == "rle":
-        dataset.compress(RLELossless, generate_instance_uid=False)
-    return dataset
-
-
-def _uid(*parts: str) -> str:
-    """Return a UID under 2.25 (PS3.5 B.2) from the first 128 bits of a hash."""
-    digest = hashlib.sha256("/".join(("medsdk-phantom", *parts)).encode()).digest()
-    return f"2.25.{int.from_bytes(digest[:16], 'big')}"
-
-
-def _add_patient_and_study(dataset: Dataset, phantom: Phantom) -> None:
-    for keyword in (
-        "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime",
-        "ReferringPhysicianName", "StudyID", "AccessionNumber",
-    ):  # fmt: skip
-        setattr(dataset, keyword, "")
-    dataset.PatientIdentityRemoved = "YES"
-    dataset.DeidentificationMethod = "Synthetic phantom; no person was imaged"
-    dataset.StudyInstanceUID = _uid("study", phantom.patient)
-    dataset.StudyDescription = "Synthetic phantom"
+    return encode(dataset, syntax)
 
 
 def _add_series(dataset: Dataset, phantom: Phantom) -> None:
     dataset.Modality = "MR"
-    dataset.SeriesInstanceUID = _uid("series", phantom.patient)
+    dataset.SeriesInstanceUID = uid("series", phantom.patient)
     dataset.SeriesNumber = 1
     dataset.SeriesDescription = "PHANTOM pelvis T2w axial"
     dataset.PatientPosition = "HFS"
-    dataset.FrameOfReferenceUID = _uid("frame", phantom.patient)
+    dataset.FrameOfReferenceUID = uid("frame", phantom.patient)
     dataset.PositionReferenceIndicator = ""
     dataset.Manufacturer = ""
     dataset.InstanceNumber = phantom.slice_index + 1

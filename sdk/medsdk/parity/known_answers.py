@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -134,24 +134,12 @@ def _stages(
 
     def preprocessing() -> None:
         source = _read_frame(bundle, answer)
-        frame = Frame(
-            bundle.array(answer.frame),
-            color=source.color,
-            spacing_mm=source.spacing_mm,
-            value_kind=source.value_kind,
-            modality_lut=source.modality_lut,
-        )
+        frame = replace(source, array=bundle.array(answer.frame))
         want = bundle.array(answer.tensors[role])
         got = stage.preprocessor.prepare(frame, answer_roi(answer)).tensor
-        if got.dtype != want.dtype or got.shape != want.shape:
-            problems.append("preprocess: the tensor has another dtype or shape")
-        elif not np.array_equal(got, want):
-            count = int(np.count_nonzero(got != want))
-            largest = float(np.abs(got.astype(np.float64) - want.astype(np.float64)).max())
-            problems.append(
-                f"preprocess: {count} of {want.size} values differ from the named library's, "
-                f"by at most {largest:.3g}"
-            )
+        problem = stage.preprocessor.disagreement(got, want)
+        if problem is not None:
+            problems.append(f"preprocess: {problem}")
 
     def network() -> None:
         tensor = bundle.array(answer.tensors[role]).astype(np.float32, copy=False)

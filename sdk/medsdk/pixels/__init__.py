@@ -4,10 +4,12 @@ pydicom and Pillow are imported when a DICOM object is opened or an image resize
 """
 
 from medsdk.pixels._modality import check_modality
+from medsdk.pixels._parsing import DicomLimits
 from medsdk.pixels.affine import Affine, Box
 from medsdk.pixels.contract import Prepared, Preprocessor, as_frame
-from medsdk.pixels.dicom import DicomImage, DicomLimits, open_dicom
+from medsdk.pixels.dicom import DicomImage, open_dicom
 from medsdk.pixels.frame import Color, Frame, FrameValues, ModalityLut
+from medsdk.pixels.ultrasound_regions import UltrasoundRegion
 
 __all__ = [
     "Affine",
@@ -20,6 +22,7 @@ __all__ = [
     "ModalityLut",
     "Prepared",
     "Preprocessor",
+    "UltrasoundRegion",
     "as_frame",
     "check_modality",
     "open_dicom",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,23 +17,20 @@ from medsdk.pixels.frame import Color, ModalityLut
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-_PHOTOMETRIC_NAMES = (
+Photometric = Literal[
     "MONOCHROME1",
     "MONOCHROME2",
     "RGB",
     "PALETTE COLOR",
     "YBR_FULL",
     "YBR_FULL_422",
-    "YBR_PARTIAL_420",
-    "YBR_PARTIAL_422",
     "YBR_ICT",
     "YBR_RCT",
-    "HSV",
-    "ARGB",
-    "CMYK",
-    "XYB",
-)
-"""Defined terms of PS3.3 C.7.6.3.1.2; a message repeats no other value."""
+]
+"""Photometric interpretations that are read; all but the first two come out as RGB."""
+
+_NOT_READ = ("YBR_PARTIAL_420", "YBR_PARTIAL_422", "HSV", "ARGB", "CMYK", "XYB")
+"""Further defined terms of PS3.3 C.7.6.3.1.2; a message repeats no other value."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ class PixelHeader:
         rows: Rows.
         columns: Columns.
         number_of_frames: Frames, 1 where the object does not say.
-        color: Photometric interpretation.
+        photometric: Photometric interpretation as stored.
         bits_allocated: 8, 16 or 32.
         bits_stored: At most `bits_allocated`; the rest of the bits say nothing.
         signed: PixelRepresentation is 1.
@@ -54,30 +51,46 @@ class PixelHeader:
     rows: int
     columns: int
     number_of_frames: int
-    color: Color
+    photometric: Photometric
     bits_allocated: int
     bits_stored: int
     signed: bool
     planar: bool
 
     @property
+    def color(self) -> Color:
+        """What a decoded frame is."""
+        if self.photometric in ("MONOCHROME1", "MONOCHROME2"):
+            return self.photometric
+        return "RGB"
+
+    @property
     def samples(self) -> int:
-        """Samples a pixel."""
-        return 3 if self.color == "RGB" else 1
+        """Samples a pixel, as stored."""
+        return 3 if self.color == "RGB" and self.photometric != "PALETTE COLOR" else 1
+
+    @property
+    def native_bytes(self) -> int:
+        """Bytes of one frame as it lies in an uncompressed object."""
+        pixels = self.rows * self.columns
+        if self.photometric == "YBR_FULL_422":
+            return 2 * pixels
+        return pixels * self.samples * self.bits_allocated // 8
 
     @property
     def frame_bytes(self) -> int:
-        """Bytes of one frame, not compressed."""
-        return self.rows * self.columns * self.samples * self.bits_allocated // 8
+        """Bytes of one frame, decoded, or as it lies uncompressed if that is more."""
+        decoded = 3 if self.color == "RGB" else self.bits_allocated // 8
+        return max(self.rows * self.columns * decoded, self.native_bytes)
 
     @property
     def all_bytes(self) -> int:
-        """Bytes of all frames, not compressed."""
+        """Bytes of all frames, decoded."""
         return self.frame_bytes * self.number_of_frames
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
-        """Of a decoded frame, in this machine's byte order."""
+        """Of a stored sample, in this machine's byte order."""
         return np.dtype(f"{'i' if self.signed else 'u'}{self.bits_allocated // 8}")
 
     @classmethod
@@ -88,17 +101,23 @@ class PixelHeader:
             PixelInputUnreadableError: An attribute is missing, malformed or impossible.
             PixelInputRefusedError: A colour or depth that this release does not read.
         """
-        color, planar = _color(dataset)
+        photometric, planar = _color(dataset)
         allocated = integer(dataset, "BitsAllocated", 1, 64)
         stored = integer(dataset, "BitsStored", 1, allocated)
         signed = integer(dataset, "PixelRepresentation", 0, 1) == 1
-        if allocated not in (8, 16, 32):
+        grey = photometric in ("MONOCHROME1", "MONOCHROME2")
+        depths = (8, 16) if photometric == "PALETTE COLOR" else (8, 16, 32) if grey else (8,)
+        if allocated not in depths:
             raise PixelInputRefusedError.not_offered(
-                "BitsAllocated of another size", f"{allocated} bits", "8, 16 or 32 bits"
+                f"BitsAllocated of that size with {photometric}",
+                f"BitsAllocated {allocated}",
+                f"BitsAllocated {' or '.join(map(str, depths))}",
             )
-        if color == "RGB" and (allocated, stored, signed) != (8, 8, False):
+        if depths == (8,) and (stored, signed) != (8, False):
             raise PixelInputRefusedError.not_offered(
-                "RGB of another depth", f"{allocated} bits", "8 bits, unsigned"
+                f"{photometric} of another depth",
+                f"{stored} bits, {'signed' if signed else 'unsigned'}",
+                "8 bits, unsigned",
             )
         if integer(dataset, "HighBit", 0, 63, default=stored - 1) != stored - 1:
             raise PixelInputRefusedError.not_offered(
@@ -113,7 +132,7 @@ class PixelHeader:
             integer(dataset, "Rows", 1, 65535),
             integer(dataset, "Columns", 1, 65535),
             frames,
-            color,
+            photometric,
             allocated,
             stored,
             signed,
@@ -241,24 +260,25 @@ def _lut_entries(data: object, entries: int, bits: int, little: bool) -> NDArray
     return np.atleast_1d(np.asarray(data, np.uint16)).astype(np.float64)
 
 
-def _color(dataset: Dataset) -> tuple[Color, bool]:
+def _color(dataset: Dataset) -> tuple[Photometric, bool]:
     name = text(dataset, "PhotometricInterpretation")
     samples = integer(dataset, "SamplesPerPixel", 1, 65535)
     match name:
-        case "MONOCHROME1" | "MONOCHROME2" | "RGB":
-            if samples != (3 if name == "RGB" else 1):
-                raise PixelInputUnreadableError.sizes(
-                    f"SamplesPerPixel {samples} for {name}", "3 for RGB, 1 for grey"
-                )
-            planar = name == "RGB" and integer(dataset, "PlanarConfiguration", 0, 1) == 1
-            return name, planar
+        case "MONOCHROME1" | "MONOCHROME2" | "PALETTE COLOR":
+            wanted = 1
+        case "RGB" | "YBR_FULL" | "YBR_FULL_422" | "YBR_ICT" | "YBR_RCT":
+            wanted = 3
         case _:
             raise PixelInputRefusedError.not_offered(
                 "PhotometricInterpretation of that kind",
-                name if name in _PHOTOMETRIC_NAMES else "missing or no defined term",
-                "MONOCHROME1, MONOCHROME2 or RGB",
+                name if name in _NOT_READ else "missing or no defined term",
+                ", ".join(get_args(Photometric)),
                 "export the object in RGB or grey",
             )
+    if samples != wanted:
+        raise PixelInputUnreadableError.sizes(f"SamplesPerPixel {samples} for {name}", str(wanted))
+    planar = wanted == 3 and integer(dataset, "PlanarConfiguration", 0, 1, default=0) == 1
+    return name, planar
 
 
 def _get(dataset: Dataset, keyword: str) -> Any:  # noqa: ANN401  # as pydicom types it

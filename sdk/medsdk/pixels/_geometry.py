@@ -6,9 +6,16 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from medsdk.pixels import ultrasound_regions
 from medsdk.pixels.affine import Affine, Box
 from medsdk.pixels.errors import PixelInputRefusedError
-from medsdk.tasks.pixel_contract import CentreSquare, Crop, RegionOfInterest, WholeFrame
+from medsdk.tasks.pixel_contract import (
+    CentreSquare,
+    Crop,
+    RegionOfInterest,
+    UltrasoundRegion,
+    WholeFrame,
+)
 
 Fit = Literal["stretch", "letterbox", "cover"]
 
@@ -52,13 +59,19 @@ def check_crop(crop: Crop) -> None:
     Raises:
         PixelInputRefusedError: It is one of them.
     """
-    if not isinstance(crop, WholeFrame | CentreSquare | RegionOfInterest):
+    if not isinstance(crop, WholeFrame | CentreSquare | RegionOfInterest | UltrasoundRegion):
         raise PixelInputRefusedError.not_offered(
-            f"crop {crop.kind!r}", crop.kind, "none, centre-square or roi"
+            f"crop {crop.kind!r}", crop.kind, "none, centre-square, roi or ultrasound-region"
         )
 
 
-def region_of(crop: Crop, height: int, width: int, roi: Box | None) -> Region:
+def region_of(
+    crop: Crop,
+    height: int,
+    width: int,
+    roi: Box | None,
+    regions: tuple[ultrasound_regions.UltrasoundRegion, ...] = (),
+) -> Region:
     """The part of a frame that a contract uses.
 
     Args:
@@ -66,6 +79,7 @@ def region_of(crop: Crop, height: int, width: int, roi: Box | None) -> Region:
         height: Rows of the frame.
         width: Columns of the frame.
         roi: What the operator gave.
+        regions: The frame's ultrasound regions.
 
     Returns:
         The part, inside the frame and not empty. Edges of `roi` move to the nearest edge of a
@@ -75,7 +89,8 @@ def region_of(crop: Crop, height: int, width: int, roi: Box | None) -> Region:
 
     Raises:
         PixelInputRefusedError: `roi` is missing, not taken, outside the frame, smaller than a
-            pixel, or its square is larger than the frame.
+            pixel, or its square is larger than the frame; or there is not exactly one B-mode
+            region inside the frame where the contract crops to it.
     """
     whole = Region(0, 0, width, height)
     if isinstance(crop, RegionOfInterest):
@@ -92,7 +107,19 @@ def region_of(crop: Crop, height: int, width: int, roi: Box | None) -> Region:
         side = min(height, width)
         left, top = (width - side) // 2, (height - side) // 2
         return Region(left, top, left + side, top + side)
+    if isinstance(crop, UltrasoundRegion):
+        return _ultrasound_region(height, width, regions)
     return whole
+
+
+def _ultrasound_region(
+    height: int, width: int, regions: tuple[ultrasound_regions.UltrasoundRegion, ...]
+) -> Region:
+    box = ultrasound_regions.b_mode_region(regions).box
+    # Regions were checked against the frame when they were read, those of a bare Frame never.
+    if box is None or not (0 <= box.x0 < box.x1 <= width and 0 <= box.y0 < box.y1 <= height):
+        raise PixelInputRefusedError.region("one, but it lies outside the frame")
+    return Region(int(box.x0), int(box.y0), int(box.x1), int(box.y1))
 
 
 def _region_of_interest(crop: RegionOfInterest, height: int, width: int, roi: Box) -> Region:

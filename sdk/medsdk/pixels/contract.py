@@ -2,21 +2,23 @@
 
 The order is that of `medsdk.tasks.pixel_contract`: values, intensity (which sees the whole
 frame), rounding to working values, MONOCHROME1, crop, resize with fit and padding, channels,
-normalisation. The result is the same to the bit whether Pillow or numpy resizes, and whether a
-frame of integers goes through a table or not.
+normalisation. The result is the same to the bit whether a library or numpy resizes, and whether
+a frame of integers goes through a table or not.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medsdk.pixels import kernels
+from medsdk.pixels._color import luma
 from medsdk.pixels._geometry import affine_of, check_crop, offset, region_of, resized_size
 from medsdk.pixels._intensity import NoContrastError, working_values
+from medsdk.pixels._normalisation import Normaliser
 from medsdk.pixels.affine import Affine, Box
 from medsdk.pixels.errors import PixelInputRefusedError
 from medsdk.pixels.frame import Frame, ModalityLut
@@ -56,7 +58,7 @@ class Preprocessor:
     Raises:
         KernelUnavailableError: Its resize kernel is not in this release.
         PixelInputRefusedError: It asks for another step that is not in this release, or for
-            numbers that the step does not take.
+            numbers that the step does not take, or its kernel does not take its working values.
     """
 
     def __init__(self, contract: PixelContract, layout: Layout = "nchw") -> None:
@@ -65,11 +67,11 @@ class Preprocessor:
             raise PixelInputRefusedError.not_offered(f"layout {layout!r}", layout, "nchw or nhwc")
         self._layout: Layout = layout
         self._digest = contract.digest
-        kernels.implementation(contract.resize.kernel)  # refuses a kernel that is not offered
+        self._dtype = kernels.result_dtype(contract.resize.kernel, contract.working)
         check_crop(contract.crop)
         _check_numbers(contract)
         self._target = (contract.resize.height, contract.resize.width)
-        self._tables = _normalisation_tables(contract)
+        self._normaliser = Normaliser(contract)
 
     @property
     def contract(self) -> PixelContract:
@@ -102,7 +104,7 @@ class Preprocessor:
         """
         _check_frame(frame, self._contract)
         height, width = frame.array.shape[:2]
-        region = region_of(self._contract.crop, height, width, roi)
+        region = region_of(self._contract.crop, height, width, roi, frame.ultrasound_regions)
         size = self.resized_size(region.height, region.width)
         affine = affine_of(region, size, self._offset(size))
         try:
@@ -111,22 +113,23 @@ class Preprocessor:
             return Prepared(self._empty(0), affine, region.box, str(reason))
         return Prepared(self.finish(self.resize(image)), affine, region.box)
 
-    def working_image(self, frame: Frame, roi: Box | None = None) -> NDArray[np.uint8]:
-        """The stage before the resize: cropped display values.
+    def working_image(self, frame: Frame, roi: Box | None = None) -> NDArray[Any]:
+        """The stage before the resize: cropped working values.
 
         Args:
             frame: The frame.
             roi: As `prepare` takes it.
 
         Returns:
-            rows x columns, or rows x columns x 3 (RGB) of a colour frame, uint8, C-contiguous.
+            rows x columns, or rows x columns x 3 (RGB) of a colour frame for a colour network,
+            of the contract's `working` dtype, C-contiguous.
 
         Raises:
             PixelInputRefusedError: As `prepare`; also where `prepare` gives `no_result`.
         """
         _check_frame(frame, self._contract)
         height, width = frame.array.shape[:2]
-        region = region_of(self._contract.crop, height, width, roi)
+        region = region_of(self._contract.crop, height, width, roi, frame.ultrasound_regions)
         try:
             return _working_image(frame, self._contract, region.slices)
         except NoContrastError as reason:
@@ -144,16 +147,20 @@ class Preprocessor:
         """
         return resized_size(self._contract.fit, height, width, self._target)
 
-    def resize(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The resize stage alone: a working image at `resized_size`, by the contract's kernel."""
+    def resize(self, image: NDArray[Any]) -> NDArray[Any]:
+        """The resize stage alone: a working image at `resized_size`, by the contract's kernel.
+
+        The result has the image's dtype; the kernels of torch and TensorFlow give float32.
+        """
         height, width = self.resized_size(*image.shape[:2])
         return kernels.resize(self._contract.resize.kernel, image, height, width)
 
-    def finish(self, resized: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def finish(self, resized: NDArray[Any]) -> NDArray[np.float32]:
         """The stages after the resize: padding or cutting, channels, normalisation.
 
         Args:
-            resized: A working image at `resized_size`, by whatever library, uint8.
+            resized: A working image at `resized_size`, by whatever library, of the dtype that
+                `resize` gives.
 
         Returns:
             The tensor as `Prepared.tensor` has it.
@@ -166,16 +173,44 @@ class Preprocessor:
         order = self._contract.channels.order
         tensor = self._empty(1)
         channels = tensor[0] if self._layout == "nchw" else tensor[0].transpose(2, 0, 1)
-        for channel, table in enumerate(self._tables):
+        for channel, out in enumerate(channels):
             if placed.ndim == 2:
                 plane = placed
             else:
                 plane = placed[:, :, 2 - channel if order == "bgr" else channel]
-            if self._layout == "nchw":
-                table.take(plane, out=channels[channel], mode="clip")
-            else:
-                channels[channel] = table.take(plane, mode="clip")
+            self._normaliser.into(out, plane, channel)
         return tensor
+
+    def disagreement(self, tensor: NDArray[Any], reference: NDArray[Any]) -> str | None:
+        """What keeps a tensor from being what the named library's is; None where they agree.
+
+        They agree if they are equal, or, where the kernel's result is float32, if no value
+        is further away than `kernels.FLOAT_BOUND` of the value range, carried through the
+        normalisation (docs/decisions/0009).
+
+        Args:
+            tensor: As `prepare` gives it.
+            reference: As the library that the contract names gave it.
+
+        Returns:
+            A sentence without its full stop, or None.
+        """
+        if tensor.dtype != reference.dtype or tensor.shape != reference.shape:
+            return "the tensor has another dtype or shape"
+        gaps = np.abs(tensor.astype(np.float64) - reference.astype(np.float64))
+        axis = 1 if self._layout == "nchw" else 3
+        allowed = np.zeros(self._contract.channels.count)
+        if self._dtype == "float32":
+            planes = np.moveaxis(reference, axis, 0)
+            allowed[:] = [self._normaliser.allowed(plane, at) for at, plane in enumerate(planes)]
+        far = ~(np.moveaxis(gaps, axis, -1) <= allowed)  # a NaN is far
+        if not far.any():
+            return None
+        return (
+            f"{np.count_nonzero(far)} of {reference.size} values differ from the named library's, "
+            f"by at most {gaps.max():.3g}"
+            + (f", allowed {allowed.max():.3g}" if self._dtype == "float32" else "")
+        )
 
     def _empty(self, count: int) -> NDArray[np.float32]:
         channels = self._contract.channels.count
@@ -188,7 +223,7 @@ class Preprocessor:
         anchor = padding.anchor if padding else "top-left"
         return offset(self._contract.fit, size, self._target, anchor)
 
-    def _placed(self, resized: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def _placed(self, resized: NDArray[Any]) -> NDArray[Any]:
         rows, columns = self._target
         top, left = self._offset((resized.shape[0], resized.shape[1]))
         if self._contract.padding is None:
@@ -196,18 +231,18 @@ class Preprocessor:
         if resized.shape[:2] == self._target:
             return resized
         canvas = np.full(
-            (rows, columns, *resized.shape[2:]), self._contract.padding.value, np.uint8
+            (rows, columns, *resized.shape[2:]), self._contract.padding.value, resized.dtype
         )
         canvas[top : top + resized.shape[0], left : left + resized.shape[1]] = resized
         return canvas
 
-    def _check_resized(self, resized: NDArray[np.uint8]) -> None:
+    def _check_resized(self, resized: NDArray[Any]) -> None:
         shape = resized.shape
-        if resized.dtype != np.uint8 or not (
+        if resized.dtype != self._dtype or not (
             resized.ndim == 2 or (resized.ndim == 3 and shape[2] == 3)
         ):
             raise PixelInputRefusedError.frame(
-                f"{resized.dtype} of shape {shape}", "uint8, rows x columns (x 3)"
+                f"{resized.dtype} of shape {shape}", f"{self._dtype}, rows x columns (x 3)"
             )
         spare = [want - have for want, have in zip(self._target, shape[:2], strict=True)]
         fits = {
@@ -261,9 +296,6 @@ def as_frame(array: Frame | NDArray[np.generic], contract: PixelContract) -> Fra
 
 
 def _check_numbers(contract: PixelContract) -> None:
-    if contract.working != "uint8":
-        # Every kernel of this release takes 8-bit images, which the schema already demands.
-        raise PixelInputRefusedError.not_offered("working 'float32'", "float32", "uint8")
     if contract.laterality != "as-stored":
         raise PixelInputRefusedError.not_offered(
             f"laterality {contract.laterality!r}", contract.laterality, "as-stored"
@@ -274,30 +306,17 @@ def _check_numbers(contract: PixelContract) -> None:
             f"a linear window of width {intensity.width:g}", "at least 1 (PS3.3 C.11.2.1.2.1)"
         )
     padding = contract.padding
-    if padding and not (0 <= padding.value <= 255 and padding.value.is_integer()):
+    if padding is None:
+        return
+    if contract.working == "float32":
+        if not abs(padding.value) <= float(np.finfo(np.float32).max):
+            raise PixelInputRefusedError.values(
+                f"padding of {padding.value:g}", "a number of float32 for working 'float32'"
+            )
+    elif not (0 <= padding.value <= 255 and padding.value.is_integer()):
         raise PixelInputRefusedError.values(
             f"padding of {padding.value:g}", "a whole number from 0 to 255 for working 'uint8'"
         )
-
-
-def _normalisation_tables(contract: PixelContract) -> tuple[NDArray[np.float32], ...]:
-    """What each of the 256 working values becomes, a channel of the network at a time.
-
-    The same float32 operations in the same order as on a whole image, so the same bits.
-    """
-    step = contract.normalisation
-    values = np.arange(256, dtype=np.float32) / np.float32(step.divide_by)
-    tables = []
-    for mean, std in zip(step.mean, step.std, strict=True):
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            table = (values - np.float32(mean)) / np.float32(std)
-        if not np.isfinite(table).all():
-            raise PixelInputRefusedError.values(
-                "a normalisation that leaves float32", "divide_by, mean and std of common sizes"
-            )
-        table.flags.writeable = False
-        tables.append(table)
-    return tuple(tables)
 
 
 def _check_frame(frame: Frame, contract: PixelContract) -> None:
@@ -330,12 +349,8 @@ def _check_frame(frame: Frame, contract: PixelContract) -> None:
 
 
 def _check_color(frame: Frame, contract: PixelContract) -> None:
-    if contract.channels.order == "grey":
-        if contract.channels.from_color == "refuse":
-            raise PixelInputRefusedError.frame("an RGB frame", "a grey frame, as the task says")
-        raise PixelInputRefusedError.not_offered(
-            "from_color 'itu-r-601'", "an RGB frame for a grey network", "grey frames"
-        )
+    if contract.channels.order == "grey" and contract.channels.from_color == "refuse":
+        raise PixelInputRefusedError.frame("an RGB frame", "a grey frame, as the task says")
     if not isinstance(contract.intensity, AsIs) or frame.array.dtype != np.uint8:
         raise PixelInputRefusedError.not_offered(
             "intensity of colour frames",
@@ -377,9 +392,12 @@ def _check_values(frame: Frame, contract: PixelContract) -> None:
 
 def _working_image(
     frame: Frame, contract: PixelContract, part: tuple[slice, slice]
-) -> NDArray[np.uint8]:
+) -> NDArray[Any]:
     if frame.color == "RGB":
-        return np.array(frame.array[part], np.uint8, order="C")
+        image = frame.array[part]
+        if contract.channels.order == "grey":
+            image = luma(image.astype(np.uint8, copy=False))
+        return np.array(image, contract.working, order="C")
     before = contract.values == "stored" or frame.value_kind != "stored"
     lut = ModalityLut() if before else frame.modality_lut
     image = working_values(
@@ -390,4 +408,4 @@ def _working_image(
         contract.working,
         invert=frame.color == "MONOCHROME1",
     )
-    return np.ascontiguousarray(image, np.uint8)
+    return np.ascontiguousarray(image, contract.working)

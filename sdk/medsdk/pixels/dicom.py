@@ -1,50 +1,40 @@
 """Open a DICOM image and decode it frame by frame.
 
 Sizes are compared with the bytes that are there before anything is allocated for them, and
-nothing of the object but its pixels and the facts below is kept.
+nothing of the object but its pixels, its text and the facts below is kept.
 """
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from io import BytesIO
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medsdk.pixels._dicom_header import FrameHeader, PixelHeader, frame_headers, text
+from medsdk.pixels._decoders import DECODERS, NATIVE
+from medsdk.pixels._dicom_header import FrameHeader, Photometric, PixelHeader, frame_headers, text
 from medsdk.pixels._dicom_pixels import (
-    DEFLATED,
     EXPLICIT_BIG,
     UNCOMPRESSED,
     check_pixel_bytes,
     check_syntax,
     compressed_frame,
     native_frame,
+    shown,
     syntax_name,
 )
+from medsdk.pixels._encapsulated import Spans, frame_spans
 from medsdk.pixels._modality import check_modality
+from medsdk.pixels._palette import Palette, read_palette
+from medsdk.pixels._parsing import DicomLimits, check_has_syntax, check_sequences, parsed
 from medsdk.pixels._quiet import reading
+from medsdk.pixels._text import TextAttributes
+from medsdk.pixels._ultrasound_regions import read_regions
 from medsdk.pixels.errors import PixelInputRefusedError, PixelInputUnreadableError
-from medsdk.pixels.frame import Color, Frame
+from medsdk.pixels.frame import Frame
+from medsdk.pixels.ultrasound_regions import UltrasoundRegion, lone_b_mode_region
 
 if TYPE_CHECKING:
     from pydicom import Dataset
-
-
-@dataclass(frozen=True)
-class DicomLimits:
-    """How large an object may be.
-
-    Attributes:
-        file_bytes: Of the file or byte string.
-        decoded_bytes: Of all frames, decoded.
-        frame_bytes: Of one frame, decoded.
-    """
-
-    file_bytes: int = 4 << 30
-    decoded_bytes: int = 4 << 30
-    frame_bytes: int = 512 << 20
 
 
 DEFAULT_LIMITS = DicomLimits()
@@ -61,15 +51,18 @@ class DicomImage:
         number_of_frames: Frames.
         rows: Rows of a frame.
         columns: Columns of a frame.
-        photometric: PhotometricInterpretation.
+        photometric: PhotometricInterpretation as stored. A decoded frame is MONOCHROME1,
+            MONOCHROME2 or, from any colour, RGB.
         transfer_syntax: Name of the transfer syntax.
         bits_allocated: Bits that a sample takes.
         bits_stored: Bits of a sample that count.
         signed: The samples are two's complement.
         presentation_intent: PresentationIntentType: `FOR PRESENTATION`, `FOR PROCESSING`, or
             None where the object does not say.
-        spacing_mm: PixelSpacing of the first frame (between rows, between columns), or None.
-            ImagerPixelSpacing lies in the detector's plane and is not taken for it.
+        spacing_mm: PixelSpacing of the first frame (between rows, between columns); where there
+            is none, that of the one valid B-mode region; else None. ImagerPixelSpacing lies in
+            the detector's plane and is not taken for it.
+        ultrasound_regions: Regions of an ultrasound image, checked; empty where it names none.
     """
 
     modality: str = field(repr=False)
@@ -78,18 +71,22 @@ class DicomImage:
     number_of_frames: int
     rows: int
     columns: int
-    photometric: Color
+    photometric: Photometric
     transfer_syntax: str
     bits_allocated: int
     bits_stored: int
     signed: bool
     presentation_intent: str | None
     spacing_mm: tuple[float, float] | None
+    ultrasound_regions: tuple[UltrasoundRegion, ...]
     _header: PixelHeader = field(repr=False)
     _frames: tuple[FrameHeader, ...] = field(repr=False)
     _syntax: str = field(repr=False)
     _words: bool = field(repr=False)
     _data: bytes = field(repr=False)
+    _spans: tuple[Spans, ...] = field(repr=False)
+    _palette: Palette | None = field(repr=False)
+    _text: TextAttributes = field(repr=False)
 
     def frame(self, number: int) -> Frame:
         """Decode one frame.
@@ -98,11 +95,13 @@ class DicomImage:
             number: Which, 1-based.
 
         Returns:
-            The frame with stored values (`value_kind` is `stored`) in a new array, with its own
-            Modality LUT and spacing.
+            The frame in a new array, with its own Modality LUT and spacing: stored values
+            (`value_kind` is `stored`) of a grey object; RGB, uint8, of a colour one, whatever
+            its colours were stored as. `decoder` says what decoded it.
 
         Raises:
-            PixelInputRefusedError: There is no such frame.
+            PixelInputRefusedError: There is no such frame, or its codestream is of a kind that
+                is not read.
             DecoderMissingError: It is compressed and no decoder is installed.
             PixelInputUnreadableError: It is compressed and cannot be decoded.
         """
@@ -114,17 +113,54 @@ class DicomImage:
             )
         index = number - 1
         if self._syntax in UNCOMPRESSED:
-            array = native_frame(
+            samples = native_frame(
                 self._data,
                 self._header,
                 index,
                 little=self._syntax != EXPLICIT_BIG,
                 words=self._words,
             )
+            decoder, ybr = NATIVE, self.photometric.startswith("YBR")
         else:
-            array = compressed_frame(self._data, self._header, index, self._syntax)
+            own_data = b"".join(self._data[begin:end] for begin, end in self._spans[index])
+            samples, decoder, ybr = compressed_frame(own_data, self._header, self._syntax)
         own = self._frames[index if len(self._frames) > 1 else 0]
-        return Frame(array, self.photometric, own.spacing_mm, "stored", own.modality_lut)
+        return Frame(
+            shown(samples, self._header, self._palette, ybr=ybr),
+            self._header.color,
+            own.spacing_mm or _region_spacing(self.ultrasound_regions),
+            "stored",
+            own.modality_lut,
+            self.ultrasound_regions,
+            decoder,
+        )
+
+    def text(self, keyword: str) -> str:
+        """A text attribute of the object, without loss, whatever its character set.
+
+        What it returns may identify the patient; medsdk itself never shows or stores it.
+
+        Args:
+            keyword: DICOM keyword, for instance `SeriesDescription`.
+
+        Returns:
+            The text, several values separated by a backslash; empty where it is missing.
+
+        Raises:
+            PixelInputRefusedError: No such keyword, or no text attribute.
+            PixelInputUnreadableError: The bytes are no text of the object's character sets.
+        """
+        return self._text.text(keyword)
+
+    @property
+    def text_keywords(self) -> tuple[str, ...]:
+        """Keywords of the text attributes that the object has, outside sequences."""
+        return self._text.keywords
+
+
+def _region_spacing(regions: tuple[UltrasoundRegion, ...]) -> tuple[float, float] | None:
+    region = lone_b_mode_region(regions)
+    return None if region is None else region.spacing_mm
 
 
 def open_dicom(
@@ -151,82 +187,19 @@ def open_dicom(
         PixelInputRefusedError: Another modality, a transfer syntax, colour or depth that this
             release does not read, or a source of another type.
     """
-    if isinstance(source, bytes):
-        dataset = _parse(source, limits)
-    elif isinstance(source, str | os.PathLike):
-        dataset = _parse(_file_bytes(source, limits), limits)
-    else:
-        dataset = _as_dataset(source)
+    dataset = parsed(source, limits)
     if modalities:
         check_modality(text(dataset, "Modality"), modalities)
     return _image(dataset, limits)
-
-
-def _file_bytes(source: str | os.PathLike[str], limits: DicomLimits) -> bytes:
-    try:
-        path = Path(source)
-        size = path.stat().st_size
-        if size > limits.file_bytes:
-            raise PixelInputUnreadableError.too_large("the file", size, limits.file_bytes)
-        return path.read_bytes()
-    except OSError as error:
-        # Its text ends in the path; `strerror` does not.
-        reason = error.strerror or type(error).__name__
-    except ValueError:
-        reason = "the path is malformed"
-    raise PixelInputUnreadableError.not_opened(reason)
-
-
-def _as_dataset(source: object) -> Dataset:
-    from pydicom import Dataset
-
-    if not isinstance(source, Dataset):
-        raise PixelInputRefusedError(
-            "the source is of no type that can be opened",
-            got=type(source).__name__,
-            expected="a path, bytes, or a pydicom Dataset",
-            remedy="give arrays as Frame(array, color=..., value_kind=...)",
-        )
-    return source
-
-
-def _parse(data: bytes, limits: DicomLimits) -> Dataset:
-    if len(data) > limits.file_bytes:
-        raise PixelInputUnreadableError.too_large("the file", len(data), limits.file_bytes)
-    if data[128:132] != b"DICM":
-        raise PixelInputUnreadableError.not_dicom(len(data))
-    import pydicom
-    from pydicom.filereader import read_dataset
-
-    # The syntax first: pydicom would inflate a deflated object without a limit.
-    with reading("the file meta information"):
-        meta = read_dataset(
-            BytesIO(data[132:]), False, True, stop_when=lambda tag, _vr, _length: tag.group != 2
-        )
-        # A file that ends inside this group could end inside the syntax.
-        if len(data) < 144 + int(meta.get("FileMetaInformationGroupLength") or 0):
-            raise PixelInputUnreadableError.malformed("the file meta information")
-        syntax = str(meta.get("TransferSyntaxUID") or "")
-    _check_has_syntax(syntax)
-    if syntax == DEFLATED:
-        check_syntax(syntax)
-    with reading("the object"):
-        return pydicom.dcmread(BytesIO(data))
-
-
-def _check_has_syntax(syntax: str) -> None:
-    if not syntax:
-        raise PixelInputUnreadableError.attribute(
-            "TransferSyntaxUID", "missing", "the syntax in the file meta information"
-        )
 
 
 def _image(dataset: Dataset, limits: DicomLimits) -> DicomImage:
     with reading("TransferSyntaxUID"):
         meta = getattr(dataset, "file_meta", None)
         syntax = str((meta.get("TransferSyntaxUID") if meta is not None else "") or "")
-    _check_has_syntax(syntax)
+    check_has_syntax(syntax)
     check_syntax(syntax)
+    check_sequences(dataset, limits)
     data, words = _pixel_data(dataset)
     header = PixelHeader.read(dataset)
     for what, size, limit in (
@@ -236,7 +209,15 @@ def _image(dataset: Dataset, limits: DicomLimits) -> DicomImage:
         if size > limit:
             raise PixelInputUnreadableError.too_large(what, size, limit)
     check_pixel_bytes(header, syntax, len(data))
-    frames = frame_headers(dataset, header, syntax != EXPLICIT_BIG)
+    little = syntax != EXPLICIT_BIG
+    frames = frame_headers(dataset, header, little)
+    regions = read_regions(dataset, header.rows, header.columns)
+    spans: tuple[Spans, ...] = ()
+    if syntax in DECODERS:
+        spans = frame_spans(data, header.number_of_frames, _extended_offsets(dataset))
+    palette = None
+    if header.photometric == "PALETTE COLOR":
+        palette = read_palette(dataset, signed=header.signed, little=little)
     intent = text(dataset, "PresentationIntentType").upper()
     return DicomImage(
         modality=text(dataset, "Modality"),
@@ -245,19 +226,33 @@ def _image(dataset: Dataset, limits: DicomLimits) -> DicomImage:
         number_of_frames=header.number_of_frames,
         rows=header.rows,
         columns=header.columns,
-        photometric=header.color,
+        photometric=header.photometric,
         transfer_syntax=syntax_name(syntax),
         bits_allocated=header.bits_allocated,
         bits_stored=header.bits_stored,
         signed=header.signed,
         presentation_intent=intent if intent in ("FOR PRESENTATION", "FOR PROCESSING") else None,
-        spacing_mm=frames[0].spacing_mm,
+        spacing_mm=frames[0].spacing_mm or _region_spacing(regions),
+        ultrasound_regions=regions,
         _header=header,
         _frames=frames,
         _syntax=syntax,
         _words=words,
         _data=data,
+        _spans=spans,
+        _palette=palette,
+        _text=TextAttributes(dataset),
     )
+
+
+def _extended_offsets(dataset: Dataset) -> tuple[bytes, bytes] | None:
+    with reading("ExtendedOffsetTable"):
+        table, lengths = (
+            dataset.get(name) for name in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
+        )
+        if isinstance(table, bytes) and isinstance(lengths, bytes):
+            return table, lengths
+        return None
 
 
 def _pixel_data(dataset: Dataset) -> tuple[bytes, bool]:

@@ -81,6 +81,20 @@ class PixelInputUnreadableError(MedsdkError):
         )
 
     @classmethod
+    def text(cls, keyword: str) -> Self:
+        """A text attribute's bytes are no text of the character sets that the object names.
+
+        Args:
+            keyword: Its DICOM keyword.
+        """
+        return cls(
+            f"{keyword} cannot be decoded without loss",
+            got="bytes that are no text of the object's SpecificCharacterSet",
+            expected="text in a character set of PS3.3 C.12.1.1.2 that the object names",
+            remedy="correct SpecificCharacterSet where the object comes from",
+        )
+
+    @classmethod
     def no_pixels(cls) -> Self:
         """The object holds no pixel data."""
         return cls(
@@ -117,18 +131,33 @@ class PixelInputUnreadableError(MedsdkError):
         )
 
     @classmethod
-    def not_decoded(cls, syntax: str, remedy: str) -> Self:
-        """The decoders that are here did not decode the frame.
+    def too_many(cls, what: str, limit: int) -> Self:
+        """A count of `DicomLimits` is passed.
+
+        Args:
+            what: What there are too many of.
+            limit: The most that is allowed.
+        """
+        return cls(
+            f"the object has more {what} than the limit",
+            got=f"more than {limit}",
+            expected=f"at most {limit} {what}",
+            remedy="raise the limit with DicomLimits(...) if the object is genuine",
+        )
+
+    @classmethod
+    def not_decoded(cls, syntax: str, decoder: str) -> Self:
+        """The decoder could not decode the frame.
 
         Args:
             syntax: Name of the transfer syntax.
-            remedy: What could decode it.
+            decoder: Its name and version.
         """
         return cls(
             "a compressed frame cannot be decoded",
-            got=f"{syntax}, which no installed decoder could decode here",
+            got=f"{syntax}, which {decoder} could not decode",
             expected="a complete frame of that transfer syntax",
-            remedy=remedy,
+            remedy="export the object again, uncompressed if it stays unreadable",
         )
 
 
@@ -181,6 +210,38 @@ class PixelInputRefusedError(MedsdkError):
         )
 
     @classmethod
+    def region(cls, got: str) -> Self:
+        """The object has no B-mode region that could be cropped to.
+
+        Args:
+            got: What it has.
+        """
+        return cls(
+            "the frame cannot be cropped to its ultrasound region",
+            got=got,
+            expected="exactly one B-mode region inside the frame in SequenceOfUltrasoundRegions",
+            remedy="give an object that says its region, or a task whose crop is 'roi' and a "
+            "region of interest",
+        )
+
+    @classmethod
+    def video(cls, syntax: str) -> Self:
+        """A clip in a video syntax, which nothing here decodes.
+
+        Args:
+            syntax: Name of the transfer syntax.
+        """
+        return cls(
+            "the object is a video stream, which cannot be decoded here",
+            got=syntax,
+            expected="a clip whose frames are stored one by one: uncompressed, RLE, JPEG, JPEG-LS "
+            "or JPEG 2000",
+            remedy="no decoder of MPEG-2, H.264 or HEVC frames exists for Python under a licence "
+            "that a device can ship: let the scanner or archive store the clip as JPEG or "
+            "uncompressed",
+        )
+
+    @classmethod
     def monochrome1(cls) -> Self:
         """The contract refuses inverted frames."""
         return cls(
@@ -219,8 +280,8 @@ class DecoderMissingError(MedsdkError):
         return cls(
             "the pixels are compressed and no decoder for them is installed",
             got=f"transfer syntax {syntax}",
-            expected=f"one of {', '.join(packages)}",
-            remedy=" or ".join(f"pip install {name}" for name in packages),
+            expected=" or ".join(packages),
+            remedy='pip install "medsdk[dicom]"',
         )
 
 

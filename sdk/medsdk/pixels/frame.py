@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from medsdk.pixels.ultrasound_regions import UltrasoundRegion
+
 Color = Literal["MONOCHROME1", "MONOCHROME2", "RGB"]
 """Photometric meaning of the pixels (DICOM names)."""
 
@@ -67,6 +69,9 @@ class Frame:
         value_kind: What the values are.
         modality_lut: What follows for `stored` values; `HU` and `display` values have it
             behind them, so it is not used for those.
+        ultrasound_regions: Regions that the object names, for contracts that crop to one.
+        decoder: What decoded it, with its version: `pillow 13.0.0`, say, or `medsdk` for
+            uncompressed pixels. None where it came as an array.
     """
 
     array: NDArray[np.generic]
@@ -74,3 +79,5 @@ class Frame:
     spacing_mm: tuple[float, float] | None = None
     value_kind: FrameValues = "stored"
     modality_lut: ModalityLut = ModalityLut()
+    ultrasound_regions: tuple[UltrasoundRegion, ...] = ()
+    decoder: str | None = None

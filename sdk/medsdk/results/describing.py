@@ -141,6 +141,7 @@ def describe_finding(finding: Finding, input_index: int) -> FindingDocument:
         reason=finding.reason,
         affine=finding.affine.matrix,
         region=(region.x0, region.y0, region.x1, region.y1),
+        decoder=finding.decoder,
     )
 
 

@@ -90,6 +90,7 @@ class FindingDocument(Strict):
     reason: str
     affine: tuple[float, float, float, float, float, float]
     region: tuple[float, float, float, float]
+    decoder: str | None
 
 
 class ErrorFacts(Strict):

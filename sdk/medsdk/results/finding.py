@@ -45,6 +45,8 @@ class Finding:
         frame_number: 1-based.
         affine: From the stored frame to the network's input.
         region: What the network saw, in pixels of the stored frame.
+        decoder: What decoded the frame, with its version (`Frame.decoder`), or None where it
+            came as an array.
         provenance: Where it came from.
     """
 
@@ -57,6 +59,7 @@ class Finding:
     frame_number: int
     affine: Affine
     region: Box
+    decoder: str | None
     provenance: Provenance = field(repr=False)
 
     @property

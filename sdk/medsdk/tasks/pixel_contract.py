@@ -105,7 +105,10 @@ class RegionOfInterest(Strict):
 
 
 class UltrasoundRegion(Strict):
-    """The one B-mode region of SequenceOfUltrasoundRegions."""
+    """The one B-mode region of SequenceOfUltrasoundRegions.
+
+    A frame without one, with several, or with one that leaves the frame is refused.
+    """
 
     kind: Literal["ultrasound-region"]
 
@@ -151,7 +154,8 @@ class Channels(Strict):
 
     `grey` networks take one channel, `rgb` and `bgr` three. A grey frame is replicated for
     three channels. A colour frame for a grey network is refused or weighed by
-    ITU-R BT.601 (`0.299 R + 0.587 G + 0.114 B`).
+    ITU-R BT.601: `0.299 R + 0.587 G + 0.114 B` in float64, from left to right, rounded half to
+    even to 8 bits, before the resize.
     """
 
     order: Literal["grey", "rgb", "bgr"]

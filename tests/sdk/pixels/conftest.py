@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
 from numpy.typing import NDArray
 
 from medsdk.tasks.pixel_contract import PixelContract
+
+# Where `corpus` and `jpeg_writing` are, which benchmarks use too.
+sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))
 
 MR = "1.2.840.10008.5.1.4.1.1.4"
 SYNTAXES = {

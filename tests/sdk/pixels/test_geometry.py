@@ -187,7 +187,6 @@ def test_a_wrong_region_of_interest_is_refused(make_contract, crop, roi, words):
 @pytest.mark.parametrize(
     "crop",
     [
-        {"kind": "ultrasound-region"},
         {"kind": "candidate-box"},
         {"kind": "body", "threshold_hu": -300.0},
     ],

@@ -1,110 +1,41 @@
-"""Every kernel against the library that it names, byte for byte."""
+"""What every kernel keeps to, and when a library is trusted."""
 
-from collections.abc import Iterator
+import platform
+from itertools import product
 from typing import Any
 
+import cv2
 import numpy as np
 import PIL
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
 from medsdk.pixels import kernels
 from medsdk.pixels.errors import KernelUnavailableError, PixelInputRefusedError
+from medsdk.pixels.kernels import _proved
+from medsdk.pixels.kernels._proved import Proved
 
 HV, AUTO = "pil.bilinear.hv", "pil.bilinear.auto13"
-PILLOW = int(PIL.__version__.split(".")[0])
-
-
-def _contents(rng: np.random.Generator, kind: str, shape: tuple[int, ...]) -> Any:
-    if kind == "random":
-        return rng.integers(0, 256, shape, dtype=np.uint8)
-    if kind == "speckle":
-        return np.clip(rng.rayleigh(60.0, shape), 0, 255).astype(np.uint8)
-    if kind == "binary":
-        return np.where(rng.random(shape) < 0.5, np.uint8(0), np.uint8(255))
-    if kind == "constant":
-        return np.full(shape, rng.integers(0, 256), np.uint8)
-    rows = np.linspace(0, 128, shape[0])[:, np.newaxis]
-    image = (rows + np.linspace(0, 127, shape[1])).astype(np.uint8)
-    return image if len(shape) == 2 else np.stack([image, 255 - image, image // 2], axis=2)
-
-
-def _frames(seed: int, count: int) -> Iterator[tuple[NDArray[np.uint8], int, int]]:
-    """Images with target sizes: most small, some up to 700, some with extreme ratios."""
-    rng = np.random.default_rng(seed)
-    kinds = ("random", "speckle", "binary", "constant", "gradient")
-    for index in range(count):
-        top = 700 if index % 4 == 0 else 90
-        height, width, rows, columns = np.exp(rng.uniform(0, np.log(top + 0.5), 4)).astype(int)
-        if index % 25 == 0:
-            height, rows = (700, 1 + index % 3) if index % 50 else (1 + index % 3, 700)
-        if index % 31 == 0:
-            rows = height
-        if index % 37 == 0:
-            columns = width
-        shape = (height, width, 3) if index % 3 == 0 else (height, width)
-        yield _contents(rng, kinds[index % 5], shape), int(rows), int(columns)
-
-
-def _pillow_hv(image: NDArray[np.uint8], rows: int, columns: int) -> Any:
-    source = Image.fromarray(image)
-    # Pillow 13 would choose the order itself, and 12.2 does for images like a thread.
-    if PILLOW >= 13 or source.height > 100 * source.width:
-        source = source.resize((columns, source.height), Image.Resampling.BILINEAR)
-    return np.asarray(source.resize((columns, rows), Image.Resampling.BILINEAR))
-
-
-def _pillow_auto(image: NDArray[np.uint8], rows: int, columns: int) -> Any:
-    return np.asarray(Image.fromarray(image).resize((columns, rows), Image.Resampling.BILINEAR))
-
-
-CASES = [
-    pytest.param(HV, _pillow_hv, id=HV),
-    pytest.param(
-        AUTO,
-        _pillow_auto,
-        id=AUTO,
-        marks=pytest.mark.skipif(PILLOW < 13, reason="the rule is that of Pillow 13"),
-    ),
+PILLOW_KERNELS = [name for name in kernels.KERNELS if name.startswith("pil.")]
+OPENCV_KERNELS = [name for name in kernels.KERNELS if name.startswith("opencv.")]
+FLOAT_KERNELS = [name for name in kernels.KERNELS if name.startswith(("torch.", "tf."))]
+TAKEN = [
+    pytest.param(kernel, dtype, id=f"{kernel}-{dtype}")
+    for kernel in kernels.KERNELS
+    for dtype in ("uint8", "uint16", "float32")
+    if dtype == "uint8" or not (kernel.startswith("pil.") or kernel.endswith(".u8"))
 ]
 
 
-@pytest.mark.parametrize(("kernel", "oracle"), CASES)
-def test_a_thousand_frames_equal_pillow(kernel, oracle):
-    different = []
-    for number, (image, rows, columns) in enumerate(_frames(20240, 1000)):
-        want = oracle(image, rows, columns)
-        for resize in (kernels.reference_resize, kernels.resize):
-            got = resize(kernel, image, rows, columns)
-            if got.shape != want.shape or not np.array_equal(got, want):
-                different.append((number, resize.__name__, image.shape, rows, columns))
-    assert not different
+def _noise(shape: tuple[int, ...], dtype: str = "uint8", seed: int = 0) -> NDArray[Any]:
+    noise: NDArray[Any] = (np.random.default_rng(seed).random(shape) * 255.99).astype(dtype)
+    return noise
 
 
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        ((480, 640), (416, 416)),
-        ((512, 512), (224, 224)),
-        ((640, 512), (224, 224)),
-        ((700, 300), (224, 224)),
-        ((300, 700), (224, 224)),
-        ((100, 100), (500, 333)),
-        ((700, 1), (1, 700)),
-        ((1, 700), (700, 1)),
-        ((1, 1), (3, 5)),
-        ((700, 700), (1, 1)),
-    ],
-)
-@pytest.mark.parametrize(("kernel", "oracle"), CASES)
-def test_whole_sizes_equal_pillow(kernel, oracle, before, after):
-    rng = np.random.default_rng(7)
-    for shape in (before, (*before, 3)):
-        image = rng.integers(0, 256, shape, dtype=np.uint8)
-        want = oracle(image, *after)
-        assert np.array_equal(kernels.reference_resize(kernel, image, *after), want)
-        assert np.array_equal(kernels.resize(kernel, image, *after), want)
+# The arithmetic, where it can be said without a library
 
 
 @pytest.mark.parametrize(
@@ -120,73 +51,208 @@ def test_whole_sizes_equal_pillow(kernel, oracle, before, after):
         ((480, 640), (416, 416), False),
     ],
 )
-def test_the_order_of_auto13_follows_the_pixels_lost(before, after, vertical_first):
-    image = np.random.default_rng(3).integers(0, 256, before, dtype=np.uint8)
+@pytest.mark.parametrize("filter_", ["pil.bilinear", "pil.bicubic"])
+def test_the_order_of_auto13_follows_the_pixels_lost(filter_, before, after, vertical_first):
+    image = _noise(before, seed=3)
     rows, columns = after
     turned = np.ascontiguousarray(image.T)
-    vertical = kernels.reference_resize(HV, turned, columns, rows).T
-    horizontal = kernels.reference_resize(HV, image, rows, columns)
+    vertical = kernels.reference_resize(f"{filter_}.hv", turned, columns, rows).T
+    horizontal = kernels.reference_resize(f"{filter_}.hv", image, rows, columns)
     assert not np.array_equal(vertical, horizontal) or rows == before[0]
     want = vertical if vertical_first else horizontal
-    assert np.array_equal(kernels.reference_resize(AUTO, image, rows, columns), want)
+    got = kernels.reference_resize(f"{filter_}.auto13", image, rows, columns)
+    assert np.array_equal(got, want)
 
 
-def test_rounding_is_half_up_between_two_pixels():
-    image = np.array([[10, 11]], np.uint8)
-    assert kernels.reference_resize(HV, image, 1, 1).item() == 11
-    assert kernels.resize(HV, image, 1, 1).item() == 11
+@pytest.mark.parametrize("kernel", [HV, "opencv.linear.u8"])
+def test_8_bit_means_round_half_up(kernel):
+    image = np.array([[10, 11], [10, 11]], np.uint8)
+    assert kernels.reference_resize(kernel, image, 1, 1).item() == 11
+    assert kernels.resize(kernel, image, 1, 1).item() == 11
 
 
+@pytest.mark.parametrize("kernel", FLOAT_KERNELS)
+def test_float_kernels_do_not_round(kernel):
+    image = np.array([[10, 11, 10, 11]] * 2, np.uint8)
+    result = kernels.resize(kernel, image, 1, 2)
+    assert result.dtype == np.float32
+    assert (result != np.rint(result)).all()
+
+
+def test_bicubic_overshoots_and_is_cut():
+    image = np.repeat(np.array([[0, 0, 255, 255]], np.uint8), 4, axis=0)
+    image[:, 1] = 10
+    result = kernels.reference_resize("pil.bicubic.hv", image, 4, 16)
+    assert result.min() == 0
+    assert result.max() == 255
+
+
+def test_nearest_of_opencv_starts_at_the_corner_and_pillow_s_at_the_centre():
+    image = np.arange(9, dtype=np.uint8)[np.newaxis]
+    assert kernels.resize("opencv.nearest", image, 1, 3).tolist() == [[0, 3, 6]]
+    assert kernels.resize("pil.nearest", image, 1, 3).tolist() == [[1, 4, 7]]
+
+
+def test_area_is_the_mean_of_a_block():
+    image = _noise((12, 15), "uint16")
+    want = np.rint(image.reshape(4, 3, 3, 5).astype(np.float64).mean(axis=(1, 3)))
+    assert np.array_equal(kernels.reference_resize("opencv.area", image, 4, 3), want)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.integers(2, 40),
+    st.integers(0, 255),
+)
 @pytest.mark.parametrize("kernel", kernels.KERNELS)
-def test_input_is_untouched_and_the_result_is_owned(kernel):
-    image = np.random.default_rng(0).integers(0, 256, (30, 40), dtype=np.uint8)
+def test_a_constant_image_stays_constant(kernel, height, width, rows, columns, value):
+    image = np.full((height, width), value, np.uint8)
+    for resize in (kernels.reference_resize, kernels.resize):
+        result = resize(kernel, image, rows, columns)
+        assert result.shape == (rows, columns)
+        assert np.abs(result.astype(np.float64) - value).max() <= 255e-6
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.integers(1, 30), st.integers(1, 30), st.booleans(), st.integers(0, 99))
+@pytest.mark.parametrize(("kernel", "dtype"), TAKEN)
+def test_the_same_size_is_the_same_image(kernel, dtype, height, width, color, seed):
+    image = _noise((height, width, 3) if color else (height, width), dtype, seed)
+    for resize in (kernels.reference_resize, kernels.resize):
+        assert np.array_equal(resize(kernel, image, height, width), image)
+
+
+@pytest.mark.parametrize(("kernel", "dtype"), TAKEN)
+def test_channels_do_not_mix(kernel, dtype):
+    # Not at half the size: OpenCV adds a grey float32 block of two by two in another order.
+    image = _noise((57, 43, 3), dtype)
+    for size in ((20, 31), (19, 43), (90, 20), (57, 80)):
+        whole = kernels.reference_resize(kernel, image, *size)
+        for channel in range(3):
+            alone = kernels.reference_resize(kernel, image[:, :, channel], *size)
+            assert np.array_equal(whole[:, :, channel], alone)
+
+
+@pytest.mark.parametrize(("kernel", "dtype"), TAKEN)
+def test_input_is_untouched_and_the_result_is_owned(kernel, dtype):
+    image = _noise((30, 40), dtype)
     before = image.copy()
     for resize in (kernels.resize, kernels.reference_resize):
-        for size in ((30, 40), (12, 40), (30, 9), (12, 9)):
+        for size in ((30, 40), (12, 40), (30, 9), (12, 9), (60, 80), (15, 20), (31, 45)):
             result = resize(kernel, image, *size)
+            assert result.shape == size
+            assert result.dtype == kernels.result_dtype(kernel, dtype)
             assert result.flags.c_contiguous
             assert result.flags.writeable
             assert not np.shares_memory(result, image)
             result[:] = 0
-    assert np.array_equal(image, before)
+            assert np.array_equal(image, before)
 
 
-@pytest.mark.parametrize("kernel", kernels.KERNELS)
-def test_strided_views_give_the_same(kernel):
-    big = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
-    for view in (big[5:77:3, 100:3:-2], big[:, :, 1], big.transpose(1, 0, 2)):
-        want = kernels.reference_resize(kernel, np.ascontiguousarray(view), 20, 30)
-        assert np.array_equal(kernels.reference_resize(kernel, view, 20, 30), want)
-        assert np.array_equal(kernels.resize(kernel, view, 20, 30), want)
+@pytest.mark.parametrize(("kernel", "dtype"), TAKEN)
+def test_strided_and_read_only_views_give_the_same(kernel, dtype):
+    big = _noise((90, 120, 3), dtype)
+    big.flags.writeable = False
+    for view, size in product(
+        (big[5:77:3, 100:3:-2], big[:, :, 1], big.transpose(1, 0, 2)), ((20, 30), (96, 130))
+    ):
+        want = kernels.reference_resize(kernel, np.ascontiguousarray(view), *size)
+        assert np.array_equal(kernels.reference_resize(kernel, view, *size), want)
+        assert np.array_equal(kernels.resize(kernel, view, *size), want)
 
 
-def test_a_version_that_was_not_proved_is_not_trusted(monkeypatch):
-    image = np.random.default_rng(0).integers(0, 256, (30, 40), dtype=np.uint8)
-    want = kernels.resize(HV, image, 7, 7)
-    monkeypatch.setattr(kernels, "PROVED_PILLOW_VERSIONS", ("1.0.0",))
+# When a library is trusted
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Both libraries are proved at the installed version, on this machine."""
+    machines = (f"{platform.system()} {platform.machine()}",)
+    monkeypatch.setitem(_proved.PROVED, "pillow", Proved((PIL.__version__,), machines))
+    monkeypatch.setitem(_proved.PROVED, "opencv", Proved((cv2.__version__,), machines))
+
+
+def test_the_implementation_names_the_version(here):
+    for kernel in PILLOW_KERNELS:
+        assert kernels.implementation(kernel) == f"pillow {PIL.__version__}"
+    for kernel in OPENCV_KERNELS:
+        assert kernels.implementation(kernel) == f"opencv {cv2.__version__}"
+    for kernel in FLOAT_KERNELS:
+        assert kernels.implementation(kernel) == "numpy"
+
+
+def _forbid_the_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "fromarray", None)  # would raise if it were called
-    assert kernels.implementation(HV) == "numpy"
-    assert np.array_equal(kernels.resize(HV, image, 7, 7), want)
+    monkeypatch.setattr(cv2, "resize", None)
 
 
-def test_a_machine_that_was_not_proved_is_not_trusted(monkeypatch):
-    monkeypatch.setattr(kernels, "PROVED_MACHINES", ())
-    assert kernels.implementation(AUTO) == "numpy"
+@pytest.mark.parametrize(
+    "proved", [Proved(("1.0.0",), ("Linux x86_64",)), Proved(("5.0.0", "13.0.0"), ("Linux sh4",))]
+)
+def test_a_version_or_machine_that_was_not_proved_is_not_trusted(monkeypatch, here, proved):
+    image = _noise((30, 40))
+    want = [kernels.resize(kernel, image, 7, 7) for kernel in PILLOW_KERNELS + OPENCV_KERNELS]
+    for library in _proved.PROVED:
+        monkeypatch.setitem(_proved.PROVED, library, proved)
+    _forbid_the_libraries(monkeypatch)
+    for kernel, array in zip(PILLOW_KERNELS + OPENCV_KERNELS, want, strict=True):
+        assert kernels.implementation(kernel) == "numpy"
+        assert np.array_equal(kernels.resize(kernel, image, 7, 7), array)
 
 
-def test_the_implementation_names_the_version(monkeypatch):
-    monkeypatch.setattr(kernels, "PROVED_PILLOW_VERSIONS", (PIL.__version__,))
-    monkeypatch.setattr("platform.machine", lambda: "AMD64")
-    assert kernels.implementation(HV) == f"pillow {PIL.__version__}"
+def test_a_library_that_is_proved_is_used(monkeypatch, here):
+    _forbid_the_libraries(monkeypatch)
+    for kernel in PILLOW_KERNELS + OPENCV_KERNELS:
+        with pytest.raises(TypeError):
+            kernels.resize(kernel, _noise((30, 40)), 7, 7)
+        kernels.reference_resize(kernel, _noise((30, 40)), 7, 7)
 
 
-@pytest.mark.parametrize("kernel", ["pil.bicubic.hv", "opencv.linear.u8", "tf.bilinear"])
-def test_kernels_of_the_schema_that_are_not_offered_are_refused(kernel):
+def test_opencv_is_not_trusted_while_ipp_may_be_inexact(here):
+    image = _noise((300, 400))
+    want = kernels.reference_resize("opencv.linear.u8", image, 224, 224)
+    cv2.ipp.setUseIPP_NotExact(True)
+    try:
+        if cv2.ipp.useIPP_NotExact():  # a build without IPP leaves it off
+            assert kernels.implementation("opencv.linear.u8") == "numpy"
+        assert np.array_equal(kernels.resize("opencv.linear.u8", image, 224, 224), want)
+    finally:
+        cv2.ipp.setUseIPP_NotExact(False)
+    assert kernels.implementation("opencv.linear.u8") == f"opencv {cv2.__version__}"
+
+
+def test_opencv_built_for_fused_operations_is_not_trusted(monkeypatch, here):
+    from medsdk.pixels.kernels import _opencv
+
+    information = "  CPU/HW features:\n    Baseline:   SSE SSE2 SSE3 AVX2 FMA3\n"
+    monkeypatch.setattr(cv2, "getBuildInformation", lambda: information)
+    _opencv._built_without_fusing.cache_clear()
+    try:
+        assert kernels.implementation("opencv.area") == "numpy"
+    finally:
+        _opencv._built_without_fusing.cache_clear()
+
+
+@pytest.mark.parametrize(("library", "module"), [("pil.nearest", "PIL"), ("opencv.area", "cv2")])
+def test_a_library_that_is_absent_is_replaced(monkeypatch, here, library, module):
+    monkeypatch.setitem(__import__("sys").modules, module, None)
+    assert kernels.implementation(library) == "numpy"
+    assert kernels.resize(library, _noise((4, 4)), 2, 2).shape == (2, 2)
+
+
+# What is refused
+
+
+def test_a_kernel_of_another_name_is_refused():
     image = np.zeros((4, 4), np.uint8)
     for call in (
-        lambda: kernels.resize(kernel, image, 2, 2),
-        lambda: kernels.reference_resize(kernel, image, 2, 2),
-        lambda: kernels.implementation(kernel),
+        lambda: kernels.resize("opencv.cubic", image, 2, 2),
+        lambda: kernels.reference_resize("opencv.cubic", image, 2, 2),
+        lambda: kernels.implementation("opencv.cubic"),
+        lambda: kernels.result_dtype("opencv.cubic", "uint8"),
     ):
         with pytest.raises(KernelUnavailableError, match="not in this release") as caught:
             call()
@@ -194,17 +260,30 @@ def test_kernels_of_the_schema_that_are_not_offered_are_refused(kernel):
         assert HV in caught.value.expected
 
 
+@pytest.mark.parametrize("kernel", kernels.KERNELS)
 @pytest.mark.parametrize(
     ("image", "size"),
     [
-        (np.zeros((4, 4), np.uint16), (2, 2)),
+        (np.zeros((4, 4), np.int16), (2, 2)),
+        (np.zeros((4, 4), np.float64), (2, 2)),
+        (np.zeros((4, 4), bool), (2, 2)),
+        (np.zeros((4, 4), ">u2"), (2, 2)),
         (np.zeros((4, 4, 4), np.uint8), (2, 2)),
+        (np.zeros((4, 4, 1), np.uint8), (2, 2)),
         (np.zeros((4,), np.uint8), (2, 2)),
         (np.zeros((0, 4), np.uint8), (2, 2)),
         (np.zeros((4, 4), np.uint8), (0, 2)),
         (np.zeros((4, 4), np.uint8), (2, 70000)),
     ],
 )
-def test_what_is_no_8_bit_image_is_refused(image, size):
-    with pytest.raises(PixelInputRefusedError):
-        kernels.resize(HV, image, *size)
+def test_what_is_no_image_of_the_kernel_is_refused(kernel, image, size):
+    for resize in (kernels.resize, kernels.reference_resize):
+        with pytest.raises(PixelInputRefusedError):
+            resize(kernel, image, *size)
+
+
+@pytest.mark.parametrize("kernel", [*PILLOW_KERNELS, "opencv.linear.u8"])
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_8_bit_kernels_take_8_bits(kernel, dtype):
+    with pytest.raises(PixelInputRefusedError, match="uint8 for"):
+        kernels.resize(kernel, np.zeros((4, 4), dtype), 2, 2)

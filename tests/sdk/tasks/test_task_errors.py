@@ -524,7 +524,11 @@ def test_tasks_lists_the_catalogue(capsys):
     assert "not for clinical use" in out
     status, out, err = _command(capsys, "tasks", "--json")
     assert (status, err) == (0, "")
-    assert [row["id"] for row in json.loads(out)["tasks"]] == [SHIPPED]
+    assert [row["id"] for row in json.loads(out)["tasks"]] == [
+        "liver-us/classify",
+        "liver-us/malignancy",
+        SHIPPED,
+    ]
 
 
 def test_tasks_show(capsys):

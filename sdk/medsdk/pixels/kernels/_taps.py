@@ -1,0 +1,173 @@
+"""Weighted sums along one axis of an image: the passes that resizes are made of.
+
+A pass knows, for each output, its first input and the weights of that one and those behind it.
+Images are rows x columns or rows x columns x 3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_CACHED = 1 << 16
+"""Values of a chunk, so that its float64 form and the sums stay in a core's second-level cache."""
+
+_BLAS_WORK = 1 << 18
+"""Largest product of the three sizes of a matrix product. OpenBLAS starts threads above this
+(`interface/gemm.c`, SMP_THRESHOLD_MIN times GEMM_MULTITHREAD_THRESHOLD), and the process's thread
+budget knows nothing of them."""
+
+_BAND = 8
+"""Outputs of one matrix product: with fewer the calls cost more, with more the zeros."""
+
+
+@dataclass(frozen=True, eq=False)
+class Taps:
+    """Where each output begins and its weights.
+
+    Attributes:
+        first: First input of each output, never falling.
+        weights: outputs x taps; zero behind the last tap of an output, where `first + tap` may
+            lie outside of the image.
+        before: Number of inputs.
+    """
+
+    first: NDArray[np.intp]
+    weights: NDArray[Any]
+    before: int
+
+    def __post_init__(self) -> None:
+        self.first.flags.writeable = False
+        self.weights.flags.writeable = False
+
+    @property
+    def after(self) -> int:
+        """Number of outputs."""
+        return len(self.first)
+
+
+@dataclass(frozen=True, eq=False)
+class Band:
+    """Some outputs as one matrix product: `weights @ inputs[first:last]`."""
+
+    start: int
+    stop: int
+    first: int
+    last: int
+    weights: NDArray[np.float64]
+
+
+def bands_of(taps: Taps) -> tuple[Band, ...]:
+    """Cut taps into matrices, each with the inputs that its outputs see and no others."""
+    count = taps.weights.shape[1]
+    bands = []
+    for start in range(0, taps.after, _BAND):
+        stop = min(start + _BAND, taps.after)
+        first = int(taps.first[start])
+        last = min(int(taps.first[stop - 1]) + count, taps.before)
+        dense = np.zeros((stop - start, last - first + count))
+        rows = np.arange(stop - start)[:, np.newaxis]
+        dense[rows, taps.first[start:stop, np.newaxis] - first + np.arange(count)] = taps.weights[
+            start:stop
+        ]
+        weights = np.ascontiguousarray(dense[:, : last - first])
+        weights.flags.writeable = False
+        bands.append(Band(start, stop, first, last, weights))
+    return tuple(bands)
+
+
+def rounded_rows(array: NDArray[np.uint8], bands: tuple[Band, ...]) -> NDArray[np.uint8]:
+    """One pass along the rows' axis: sums, plus a half, cut to 0..255, rounded down.
+
+    The sums are exact where weights are whole numbers over a power of two and no sum has more
+    than 53 bits: every order of additions, fused or not, then gives the same.
+    """
+    after = bands[-1].stop
+    flat = array.reshape(array.shape[0], -1)
+    result = np.empty((after, flat.shape[1]), np.uint8)
+    work = max(band.weights.size for band in bands)
+    step = max(1, min(_BLAS_WORK // work, _CACHED // array.shape[0], flat.shape[1]))
+    sums = np.empty((after, step))
+    for left in range(0, flat.shape[1], step):
+        part = flat[:, left : left + step].astype(np.float64)
+        out = sums[:, : part.shape[1]]
+        for band in bands:
+            np.matmul(band.weights, part[band.first : band.last], out=out[band.start : band.stop])
+        result[:, left : left + step] = _half_up(out)
+    return result.reshape(after, *array.shape[1:])
+
+
+def rounded_columns(array: NDArray[np.uint8], bands: tuple[Band, ...]) -> NDArray[np.uint8]:
+    """The same along the columns' axis."""
+    after = bands[-1].stop
+    height, width = array.shape[:2]
+    planes = array[np.newaxis] if array.ndim == 2 else array.transpose(2, 0, 1)
+    count = planes.shape[0]
+    result = np.empty((height, after, *array.shape[2:]), np.uint8)
+    into = result[np.newaxis] if array.ndim == 2 else result.transpose(2, 0, 1)
+    work = max(band.weights.size for band in bands)
+    step = max(1, min(_BLAS_WORK // work, _CACHED // width, height * count) // count)
+    sums = np.empty((count * step, after))
+    for top in range(0, height, step):
+        part = planes[:, top : top + step].astype(np.float64, order="C").reshape(-1, width)
+        out = sums[: part.shape[0]]
+        for band in bands:
+            np.matmul(
+                part[:, band.first : band.last],
+                band.weights.T,
+                out=out[:, band.start : band.stop],
+            )
+        into[:, top : top + step] = _half_up(out).reshape(count, -1, after)
+    return result
+
+
+def _half_up(sums: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """In place: `floor(sums + 0.5)`, cut to 0..255."""
+    sums += 0.5
+    np.clip(sums, 0.0, 255.0, out=sums)
+    return sums.astype(np.uint8)
+
+
+def float_rows(array: NDArray[Any], taps: Taps) -> NDArray[np.float32]:
+    """One pass along the rows' axis in float32: tap after tap, nothing fused."""
+    flat = array.reshape(array.shape[0], -1)
+    result = np.empty((taps.after, flat.shape[1]), np.float32)
+    step = max(64, _CACHED // max(taps.after, array.shape[0]))
+    for left in range(0, flat.shape[1], step):
+        part = np.ascontiguousarray(flat[:, left : left + step], np.float32)
+        out = np.empty((taps.after, part.shape[1]), np.float32)
+        product = np.empty_like(out)
+        for tap in range(taps.weights.shape[1]):
+            into = product if tap else out
+            part.take(taps.first + tap, axis=0, out=into, mode="clip")
+            into *= taps.weights[:, tap, np.newaxis]
+            if tap:
+                out += product
+        result[:, left : left + step] = out
+    return result.reshape(taps.after, *array.shape[1:])
+
+
+def float_columns(array: NDArray[Any], taps: Taps) -> NDArray[np.float32]:
+    """One pass along the columns' axis in float32: tap after tap, nothing fused."""
+    height, width = array.shape[:2]
+    count = 1 if array.ndim == 2 else array.shape[2]
+    flat = array.reshape(height, -1)
+    channel = np.arange(count)
+    weights = np.repeat(taps.weights.T, count, axis=1)
+    result = np.empty((height, taps.after * count), np.float32)
+    step = max(1, _CACHED // (max(taps.after, width) * count))
+    for top in range(0, height, step):
+        part = np.ascontiguousarray(flat[top : top + step], np.float32)
+        out = result[top : top + step]
+        product = np.empty_like(out)
+        for tap in range(taps.weights.shape[1]):
+            at = np.minimum(taps.first + tap, width - 1)[:, np.newaxis] * count + channel
+            into = product if tap else out
+            part.take(at.ravel(), axis=1, out=into, mode="clip")
+            into *= weights[tap]
+            if tap:
+                out += product
+    return result.reshape(height, taps.after, *array.shape[2:])
