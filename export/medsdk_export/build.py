@@ -41,6 +41,7 @@ from medsdk_export.inputs import (
 from medsdk_export.judging import Judgement, Observed, better, judge
 from medsdk_export.known_answers import CaseImages, choose, write_answer
 from medsdk_export.quantize import CalibrationRecord, calibrate
+from medsdk_export.reference_resize import library_version
 from medsdk_export.sources import SourceNetwork, read_source
 from medsdk_runtimes.threads import ThreadBudget
 
@@ -211,7 +212,11 @@ class _Export:
                 )
             },
             known_answers=answers,
-            provenance={**facts, "created": timestamp(), "versions": _versions()},
+            provenance={
+                **facts,
+                "created": timestamp(),
+                "versions": _versions(self.network.pixels.resize.kernel),
+            },
             files=writer.files,
         )
 
@@ -460,15 +465,19 @@ def _phantom_cases(task: Task) -> Iterator[Case]:
         )
 
 
-def _versions() -> dict[str, str | int | float | None]:
+def _versions(kernel: str) -> dict[str, str | int | float | None]:
     import onnx
+    import pydicom
 
     versions: dict[str, str | int | float | None] = {
         "medsdk": __version__,
         "python": platform.python_version(),
         "numpy": np.__version__,
         "onnx": onnx.__version__,
+        "pydicom": pydicom.__version__,
     }
+    library, version = library_version(kernel)
+    versions[library] = version
     for runtime in medsdk_runtimes.available():
         versions[runtime.name] = runtime.availability().version
     return versions

@@ -6,14 +6,25 @@ held against these calls. A library is imported when its kernel is asked for.
 
 from __future__ import annotations
 
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medsdk.errors import TaskUnsupportedError
+from medsdk_export.errors import ExportUnavailableError
 
 Image = NDArray[Any]
+
+_LIBRARIES = {
+    "pil": ("PIL", "torch"),
+    "opencv": ("cv2", "opencv"),
+    "torch": ("torch", "torch"),
+    "tf": ("tensorflow", "keras"),
+}
+"""First word of a kernel's name to the library, and the extra that installs it."""
 
 
 def resize_by_library(kernel: str, image: Image, height: int, width: int) -> Image:
@@ -30,8 +41,9 @@ def resize_by_library(kernel: str, image: Image, height: int, width: int) -> Ima
 
     Raises:
         TaskUnsupportedError: The installed library does not compute what the name means.
-        ImportError: The library is not installed.
+        ExportUnavailableError: The library is not installed.
     """
+    library_version(kernel)
     reason = not_defined_here(kernel)
     if reason:
         raise TaskUnsupportedError(
@@ -56,6 +68,18 @@ def resize_by_library(kernel: str, image: Image, height: int, width: int) -> Ima
             return _tensorflow(image, height, width)
         case _:
             raise ValueError(kernel)
+
+
+def library_version(kernel: str) -> tuple[str, str]:
+    """Name and version of the library that a kernel is named after.
+
+    Raises:
+        ExportUnavailableError: It is not installed.
+    """
+    name, extra = _LIBRARIES[kernel.split(".")[0]]
+    if find_spec(name) is None:
+        raise ExportUnavailableError.missing(f"the resize kernel {kernel!r}", [name], extra)
+    return name, str(import_module(name).__version__)
 
 
 def not_defined_here(kernel: str) -> str:
