@@ -184,3 +184,28 @@ def bundle_dir(vendor: Vendor, tmp_path_factory: pytest.TempPathFactory) -> Path
     )
     export_bundle(request)
     return out
+
+
+@pytest.fixture(scope="session")
+def liver_bundle_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The liver reference network from a few phantoms: FP32 alone ships, INT8 is unjudged."""
+    from medsdk.tasks import catalogue_task
+    from medsdk_export.build import ExportRequest, export_bundle
+    from medsdk_export.phantoms import write
+    from medsdk_export.reference_weights import reference_weights
+
+    folder = tmp_path_factory.mktemp("liver")
+    task_id = "liver-us/classify"
+    write(task_id, folder / "calibration", 4, 71, report=False)
+    write(task_id, folder / "cases", 16, 72, folder / "cases/cases.csv", report=False)
+    task = catalogue_task(task_id)
+    request = ExportRequest(
+        task=task,
+        models={task.roles[0]: reference_weights(task_id)},
+        calibration=folder / "calibration",
+        out=folder / "bundle",
+        cases=folder / "cases/cases.csv",
+        known_answers=4,
+    )
+    export_bundle(request)
+    return folder / "bundle"

@@ -10,20 +10,28 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydicom.data import get_testdata_file
 
 from medsdk.cli.main import run
+from medsdk_export.reference_weights import reference_weights
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^\$ (medsdk .*)$", README, re.M)
-HEAVY = ("export",)
-"""Commands that tests/cli/test_demo.py runs for real."""
+LIGHT = [c for c in COMMANDS if c.split()[1] != "export" or "--explain" in c]
+"""The others, tests/cli/test_demo.py runs for real."""
 
 
 @pytest.fixture
-def workplace(bundle_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder as the README assumes it: after `make demo`, with a slice at hand."""
+def workplace(
+    bundle_dir: Path, liver_bundle_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A folder as the README assumes it: after `make demo`, with images and weights at hand."""
     shutil.copytree(bundle_dir, tmp_path / "build/demo/bundle")
+    shutil.copytree(liver_bundle_dir, tmp_path / "build/demo/liver/bundle")
+    shutil.copy(reference_weights("uterus-mr/tumor-filter"), tmp_path / "weights.safetensors")
+    clip = get_testdata_file("color3d_jpeg_baseline.dcm", download=False)
+    shutil.copy(str(clip), tmp_path / "clip.dcm")
     known = bundle_dir / "known_answers/ka-001/input.dcm"
     shutil.copy(known, tmp_path / "slice.dcm")
     monkeypatch.chdir(tmp_path)
@@ -35,7 +43,7 @@ def test_readme_names_every_command() -> None:
     assert {"doctor", "inspect", "verify", "run", "bench", "tasks", "export"} <= named
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c.split()[1] not in HEAVY])
+@pytest.mark.parametrize("command", LIGHT)
 def test_readme_command(command: str, workplace: Path, capfd: pytest.CaptureFixture[str]) -> None:
     words = shlex.split(command, comments=True)[1:]
     if words[0] == "bench":

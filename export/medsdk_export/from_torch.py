@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from medsdk.tasks import Network
-from medsdk_export.architectures import NAMES, build, parameter_grid
+from medsdk_export.architectures import NAMES, Parameter, build, parameter_grid
 from medsdk_export.digests import sha256_of_file
 from medsdk_export.errors import (
     GraphMismatchError,
@@ -76,8 +76,7 @@ def read_torch(path: Path, network: Network) -> SourceNetwork:
     state = load_state(path, path.suffix.lower())
     refuse_size(sum(4 * value.numel() for value in state.values()))
     parameters = fit_parameters(name, network.architecture.parameters, state)
-    module = build(name, parameters)
-    module.load_state_dict(state, strict=False)
+    module = _filled(name, parameters, state)
     del state
     module.eval()
     return SourceNetwork(
@@ -91,6 +90,22 @@ def read_torch(path: Path, network: Network) -> SourceNetwork:
             "sha256": sha256_of_file(path),
         },
     )
+
+
+def _filled(
+    name: str, parameters: Mapping[str, Parameter], state: Mapping[str, torch.Tensor]
+) -> torch.nn.Module:
+    """The architecture around the file's own tensors, which stay mapped: nothing is copied."""
+    with torch.device("meta"):
+        module = build(name, parameters)
+    counters = {
+        key: torch.zeros((), dtype=torch.long)
+        for key in module.state_dict()
+        if key.endswith(_OPTIONAL)
+    }
+    floats = {key: value.float() for key, value in state.items() if key not in counters}
+    module.load_state_dict({**counters, **floats}, assign=True)
+    return module
 
 
 def load_state(source: Path | bytes, suffix: str) -> dict[str, torch.Tensor]:

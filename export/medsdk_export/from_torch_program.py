@@ -79,7 +79,8 @@ def load_program(path: Path) -> torch.export.ExportedProgram:
         SourceUnreadableError: torch cannot read it.
     """
     # The exporter and the loader speak of their own internals on every call.
-    logging.getLogger("torch.export").setLevel(logging.CRITICAL)
+    for name in ("torch.export", "torch._export"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -280,20 +280,16 @@ def _scale_into_next_gemm(view: _Graph) -> bool:
             if values.ndim > 2 or not fits:
                 continue
             vector = np.broadcast_to(np.asarray(values, np.float64).reshape(-1), (rows,))
-            exact = weight.astype(np.float64)
-            if kind == "Mul":
-                exact = exact * vector[:, None]
-            else:
-                bias = bias + (vector if kind == "Add" else -vector) @ exact
             label = f"{gemm.output[0]}.{node.output[0]}"
+            weight_name = gemm.input[1]
+            if kind == "Mul":
+                scaled = (weight.astype(np.float64) * vector[:, None]).astype(np.float32)
+                weight_name = view.add(f"{label}.weight", scaled)
+            else:
+                bias = bias + (vector if kind == "Add" else -vector) @ weight.astype(np.float64)
+            bias_name = view.add(f"{label}.bias", bias.astype(np.float32))
             del gemm.input[:]
-            gemm.input.extend(
-                [
-                    name,
-                    view.add(f"{label}.weight", exact.astype(np.float32)),
-                    view.add(f"{label}.bias", bias.astype(np.float32)),
-                ]
-            )
+            gemm.input.extend([name, weight_name, bias_name])
             view.graph.node.remove(node)
             return True
     return False
@@ -309,25 +305,20 @@ def _put(
     *,
     channels_first: bool,
 ) -> None:
-    new_weight = weight.astype(np.float64)
+    output = node.output[0]
+    first, weight_name = layer.input[0], layer.input[1]
     match node.op_type:
         case "Mul":
             shape = (-1, *[1] * (weight.ndim - 1)) if channels_first else (1, -1)
-            new_weight, bias = new_weight * values.reshape(shape), bias * values
+            scaled = (weight.astype(np.float64) * values.reshape(shape)).astype(np.float32)
+            weight_name, bias = view.add(f"{output}.weight", scaled), bias * values
         case "Add":
             bias = bias + values
         case _:
             bias = bias - values
-    output = node.output[0]
-    first = layer.input[0]
+    bias_name = view.add(f"{output}.bias", bias.astype(np.float32))
     del layer.input[:]
-    layer.input.extend(
-        [
-            first,
-            view.add(f"{output}.weight", new_weight.astype(np.float32)),
-            view.add(f"{output}.bias", bias.astype(np.float32)),
-        ]
-    )
+    layer.input.extend([first, weight_name, bias_name])
     layer.output[0] = output
     view.graph.node.remove(node)
 

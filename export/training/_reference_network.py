@@ -234,6 +234,8 @@ def save(network: nn.Module, weights: Path, record: Mapping[str, object]) -> Non
         if not name.endswith("num_batches_tracked")
     }
     save_file(state, weights)
+    # safetensors leaves it to the owner alone.
+    weights.chmod(0o644)
     text = json.dumps(record, indent=2) + "\n"
     weights.with_suffix(".json").write_text(text, encoding="utf-8")
     print(text, end="")

@@ -164,7 +164,19 @@ def test_a_colour_frame_is_weighed_to_grey():
     assert got.ravel().tolist() == [76, 150, 29, 18]  # 76.245, 149.685, 29.07, 18.15
     floats = contract.model_copy(update={"working": "float32"})
     got = reference_tensor(floats, _dataset("RGB"), frame)
-    assert got.ravel().tolist() == pytest.approx([76.245, 149.685, 29.07, 18.15])
+    assert got.ravel().tolist() == [76, 150, 29, 18]  # an 8-bit grey frame, then float32
+
+
+@pytest.mark.parametrize("working", ["uint8", "float32"])
+@pytest.mark.parametrize("kernel", ["opencv.area", "torch.bilinear.antialias"])
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+def test_the_device_weighs_colour_to_grey_in_the_same_way(working, kernel, layout):
+    contract = _contract(
+        working=working,
+        channels={"order": "grey", "from_color": "itu-r-601"},
+        resize={"kernel": kernel, "height": 33, "width": 40},
+    )
+    _check(contract, _frame(3, color=True), "RGB", layout)
 
 
 def test_the_ultrasound_region_is_cropped():

@@ -8,6 +8,7 @@ threads that leave it in another order than they entered would leave the wrong o
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -40,6 +41,8 @@ class _QuietLogs(logging.Filter):
 _WARNING_FILTER = ("ignore", _QuietThread(), Warning, None, 0)
 _LOG_FILTER = _QuietLogs()
 _installing = threading.Lock()
+_looked_at = (0, 0)
+"""Modules and loggers of the process when the loggers were last looked through."""
 
 
 def _install() -> None:
@@ -50,7 +53,15 @@ def _install() -> None:
         for index in range(len(filters) - 1, 0, -1):
             if filters[index] is _WARNING_FILTER:
                 del filters[index]
-    for name, logger in list(logging.root.manager.loggerDict.items()):
+    # A process may have thousands of loggers: they are looked through again only where a module
+    # was imported or a logger made since.
+    global _looked_at
+    loggers = logging.root.manager.loggerDict
+    state = (len(sys.modules), len(loggers))
+    if state == _looked_at:
+        return
+    _looked_at = state
+    for name, logger in list(loggers.items()):
         if name.split(".")[0] == "pydicom" and isinstance(logger, logging.Logger):
             logger.addFilter(_LOG_FILTER)
 

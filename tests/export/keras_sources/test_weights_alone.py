@@ -115,6 +115,7 @@ def _argmax() -> list[tuple[str, str]]:
     ]
 
 
+@pytest.mark.slow
 def test_mobilenet_twins_agree_where_the_paddings_do(
     keras_files, process, make_network, torch_twins
 ):

@@ -108,7 +108,7 @@ def _order(rule: Rule, before: tuple[int, ...], after: tuple[int, int]) -> tuple
     return "horizontal", "vertical"
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=16)
 def _bands(filter_: Filter, before: int, after: int) -> tuple[Band, ...]:
     taps = _taps(filter_, before, after)
     return bands_of(Taps(taps.first, taps.weights / (1 << _PRECISION_BITS), before))

@@ -13,7 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 _CACHED = 1 << 16
-"""Values of a chunk, so that its float64 form and the sums stay in a core's second-level cache."""
+"""Values of a part of an image that a float32 pass works on: it stays in a core's own cache."""
+
+_PRODUCT = 1 << 18
+"""The same for products of matrices, whose calls cost more than the cache saves."""
 
 _BLAS_WORK = 1 << 18
 """Largest product of the three sizes of a matrix product. OpenBLAS starts threads above this
@@ -89,11 +92,13 @@ def rounded_rows(array: NDArray[np.uint8], bands: tuple[Band, ...]) -> NDArray[n
     flat = array.reshape(array.shape[0], -1)
     result = np.empty((after, flat.shape[1]), np.uint8)
     work = max(band.weights.size for band in bands)
-    step = max(1, min(_BLAS_WORK // work, _CACHED // array.shape[0], flat.shape[1]))
-    sums = np.empty((after, step))
+    step = max(1, min(_BLAS_WORK // work, _PRODUCT // array.shape[0], flat.shape[1]))
+    # Made once: memory that is given back and taken again costs more than the arithmetic.
+    whole_part, sums = np.empty((array.shape[0], step)), np.empty((after, step))
     for left in range(0, flat.shape[1], step):
-        part = flat[:, left : left + step].astype(np.float64)
-        out = sums[:, : part.shape[1]]
+        columns = min(step, flat.shape[1] - left)
+        part, out = whole_part[:, :columns], sums[:, :columns]
+        part[...] = flat[:, left : left + step]
         for band in bands:
             np.matmul(band.weights, part[band.first : band.last], out=out[band.start : band.stop])
         result[:, left : left + step] = _half_up(out)
@@ -109,11 +114,12 @@ def rounded_columns(array: NDArray[np.uint8], bands: tuple[Band, ...]) -> NDArra
     result = np.empty((height, after, *array.shape[2:]), np.uint8)
     into = result[np.newaxis] if array.ndim == 2 else result.transpose(2, 0, 1)
     work = max(band.weights.size for band in bands)
-    step = max(1, min(_BLAS_WORK // work, _CACHED // width, height * count) // count)
-    sums = np.empty((count * step, after))
+    step = max(1, min(_BLAS_WORK // work, _PRODUCT // width, height * count) // count)
+    whole_part, sums = np.empty((count * step, width)), np.empty((count * step, after))
     for top in range(0, height, step):
-        part = planes[:, top : top + step].astype(np.float64, order="C").reshape(-1, width)
-        out = sums[: part.shape[0]]
+        rows = count * min(step, height - top)
+        part, out = whole_part[:rows], sums[:rows]
+        part.reshape(count, -1, width)[...] = planes[:, top : top + step]
         for band in bands:
             np.matmul(
                 part[:, band.first : band.last],
@@ -135,18 +141,22 @@ def float_rows(array: NDArray[Any], taps: Taps) -> NDArray[np.float32]:
     """One pass along the rows' axis in float32: tap after tap, nothing fused."""
     flat = array.reshape(array.shape[0], -1)
     result = np.empty((taps.after, flat.shape[1]), np.float32)
-    step = max(64, _CACHED // max(taps.after, array.shape[0]))
+    step = min(max(64, _CACHED // max(taps.after, array.shape[0])), flat.shape[1])
+    whole_part = np.empty((array.shape[0], step), np.float32)
+    sums, product = (np.empty((taps.after, step), np.float32) for _ in range(2))
     for left in range(0, flat.shape[1], step):
-        part = np.ascontiguousarray(flat[:, left : left + step], np.float32)
-        out = np.empty((taps.after, part.shape[1]), np.float32)
-        product = np.empty_like(out)
-        for tap in range(taps.weights.shape[1]):
-            into = product if tap else out
-            part.take(taps.first + tap, axis=0, out=into, mode="clip")
-            into *= taps.weights[:, tap, np.newaxis]
+        columns = min(step, flat.shape[1] - left)
+        if columns < step:
+            whole_part = np.empty((array.shape[0], columns), np.float32)
+            sums, product = (np.empty((taps.after, columns), np.float32) for _ in range(2))
+        whole_part[...] = flat[:, left : left + columns]
+        for tap, weights in enumerate(taps.weights.T):
+            into = product if tap else sums
+            whole_part.take(taps.first + tap, axis=0, out=into, mode="clip")
+            into *= weights[:, np.newaxis]
             if tap:
-                out += product
-        result[:, left : left + step] = out
+                sums += product
+        result[:, left : left + columns] = sums
     return result.reshape(taps.after, *array.shape[1:])
 
 
@@ -155,19 +165,21 @@ def float_columns(array: NDArray[Any], taps: Taps) -> NDArray[np.float32]:
     height, width = array.shape[:2]
     count = 1 if array.ndim == 2 else array.shape[2]
     flat = array.reshape(height, -1)
-    channel = np.arange(count)
     weights = np.repeat(taps.weights.T, count, axis=1)
+    pixel = np.minimum(taps.first + np.arange(len(weights))[:, np.newaxis], width - 1)
+    places = (pixel[:, :, np.newaxis] * count + np.arange(count)).reshape(len(weights), -1)
     result = np.empty((height, taps.after * count), np.float32)
-    step = max(1, _CACHED // (max(taps.after, width) * count))
+    step = min(max(1, _CACHED // (max(taps.after, width) * count)), height)
+    part = np.empty((step, width * count), np.float32)
+    product = np.empty((step, taps.after * count), np.float32)
     for top in range(0, height, step):
-        part = np.ascontiguousarray(flat[top : top + step], np.float32)
-        out = result[top : top + step]
-        product = np.empty_like(out)
-        for tap in range(taps.weights.shape[1]):
-            at = np.minimum(taps.first + tap, width - 1)[:, np.newaxis] * count + channel
-            into = product if tap else out
-            part.take(at.ravel(), axis=1, out=into, mode="clip")
-            into *= weights[tap]
+        sums = result[top : top + step]
+        rows = sums.shape[0]
+        part[:rows] = flat[top : top + step]
+        for tap, (at, weight) in enumerate(zip(places, weights, strict=True)):
+            into = product[:rows] if tap else sums
+            part[:rows].take(at, axis=1, out=into, mode="clip")
+            into *= weight
             if tap:
-                out += product
+                sums += into
     return result.reshape(height, taps.after, *array.shape[2:])
