@@ -13,7 +13,13 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+_BATCH = 5
+"""Of the tensor with which a computed shape is tried: no other axis of it has this size."""
+
+_SHAPE_STEPS = ("Gather", "Cast", "Slice", "Concat", "Squeeze", "Unsqueeze")
 
 _ELEMENTWISE = ("Relu", "Clip", "Sigmoid", "Tanh", "Elu", "LeakyRelu", "Mul", "Add")
 
@@ -21,7 +27,8 @@ _ELEMENTWISE = ("Relu", "Clip", "Sigmoid", "Tanh", "Elu", "LeakyRelu", "Mul", "A
 def clean(model: onnx.ModelProto) -> None:
     """Rewrite until nothing is left to do; what the graph computes stays the same.
 
-    - `Identity` goes; a `Squeeze` or `Reshape` from N x C x 1 x 1 becomes `Flatten`;
+    - `Identity` goes; a `Squeeze` or `Reshape` from N x C x 1 x 1 becomes `Flatten`, and so does a
+      `Reshape` to N x the rest whose N is computed from the tensor's shape;
     - `Pad` with zeros over height and width goes into the `Conv` behind it;
     - `Mul` and `Add` of a constant for each channel go into the `Conv` or `MatMul` before them;
     - `MatMul` with a constant, and the bias behind it, become `Gemm`;
@@ -34,6 +41,7 @@ def clean(model: onnx.ModelProto) -> None:
     steps: tuple[Callable[[_Graph], bool], ...] = (
         _drop_identity,
         _flatten,
+        _flatten_by_shape,
         _pad_into_conv,
         _scale_into_conv,
         _dense,
@@ -177,6 +185,52 @@ def _flatten(view: _Graph) -> bool:
             del node.attribute[:]
             return True
     return False
+
+
+def _flatten_by_shape(view: _Graph) -> bool:
+    for node in view.graph.node:
+        if node.op_type != "Reshape" or view.constant(node.input[1]) is not None:
+            continue
+        target = _computed_shape(view, node.input[1])
+        if target is not None and len(target) == 2 and target[0] == _BATCH:
+            node.op_type = "Flatten"
+            del node.input[1:]
+            del node.attribute[:]
+            return True
+    return False
+
+
+def _computed_shape(view: _Graph, name: str) -> list[int] | None:
+    """What a shape is that is computed from tensors of `_BATCH` x 7 x 11 x 13; None if not so."""
+    wanted: list[onnx.NodeProto] = []
+    pending, shapes, constants = [name], set(), set()
+    while pending:
+        tensor = pending.pop()
+        node = view.made_by.get(tensor)
+        if tensor in view.tensors:
+            constants.add(tensor)
+        elif node is None or (node.op_type != "Shape" and node.op_type not in _SHAPE_STEPS):
+            return None
+        elif node.op_type == "Shape":
+            shapes.add(tensor)
+        elif node not in wanted:
+            wanted.append(node)
+            pending += [item for item in node.input if item]
+    if not shapes or len(wanted) > 20:
+        return None
+    ordered = [node for node in view.graph.node if node in wanted]
+    info = [helper.make_tensor_value_info(item, TensorProto.INT64, [4]) for item in shapes]
+    output = helper.make_tensor_value_info(name, TensorProto.INT64, None)
+    part = helper.make_graph(
+        ordered, "shape", info, [output], [view.tensors[item] for item in constants]
+    )
+    model = helper.make_model(part, opset_imports=[helper.make_opsetid("", 17)])
+    example = np.array([_BATCH, 7, 11, 13], np.int64)
+    try:
+        (result,) = ReferenceEvaluator(model).run(None, dict.fromkeys(shapes, example))
+    except (ValueError, IndexError, TypeError, RuntimeError):
+        return None  # a tensor of another rank
+    return [int(axis) for axis in np.ravel(result)]
 
 
 def _pad_into_conv(view: _Graph) -> bool:

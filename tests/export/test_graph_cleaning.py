@@ -162,6 +162,32 @@ def test_a_dense_layer_becomes_one_node():
     assert kinds(model) == ["GlobalAveragePool", "Flatten", "Gemm", "Relu", "Gemm"]
 
 
+@pytest.mark.parametrize(("axis", "want"), [(0, "Flatten"), (1, "Reshape")])
+def test_a_reshape_by_a_computed_batch(axis, want):
+    """As Keras 3 flattens: the batch is taken from the shape of the tensor before it was turned."""
+    nodes: list[Any] = [
+        ("Transpose", ["x"], ["t"], {"perm": [0, 2, 3, 1]}),
+        ("Shape", ["x"], ["s"], {}),
+        ("Gather", ["s", "order"], ["o"], {}),
+        ("Cast", ["o"], ["k"], {"to": TensorProto.INT32}),
+        ("Slice", ["k", "from", "to"], ["n"], {}),
+        ("Concat", ["n", "rest"], ["r"], {"axis": 0}),
+        ("Cast", ["r"], ["l"], {"to": TensorProto.INT64}),
+        ("Reshape", ["t", "l"], ["f"], {}),
+        ("MatMul", ["f", "w"], ["y"], {}),
+    ]
+    constants = {
+        "order": pads(0, 2, 3, 1),
+        "from": pads(axis),
+        "to": pads(axis + 1),
+        "rest": np.array([-1], np.int32),
+        "w": floats(243 if axis == 0 else 54, 4),
+    }
+    made = kinds(cleaned(graph(nodes, constants)))
+    assert want in made
+    assert ("Gemm" in made, "Shape" in made) == (axis == 0, axis == 1)
+
+
 def test_a_product_of_more_axes_stays():
     nodes: list[Any] = [("MatMul", ["x", "w"], ["y"], {})]
     assert kinds(cleaned(graph(nodes, {"w": floats(9, 5)}))) == ["MatMul"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,8 +26,15 @@ JPEG_LS = (0xF7,)
 LARGEST_TILE_COUNT = 8192
 """Most tiles of a JPEG 2000 frame. A decoder keeps about 10 kB a tile before it decodes."""
 
+LARGEST_PRECINCT_COUNT = 1 << 17
+"""Most precincts of a JPEG 2000 frame, all components together: 1.6 kB each in OpenJPEG, so that
+160 bytes could ask for gigabytes."""
+
+LARGEST_BLOCK_COUNT = 1 << 18
+"""Most code-blocks of a JPEG 2000 frame, all components together."""
+
 LARGEST_PACKET_COUNT = 1 << 20
-"""Most packets of a JPEG 2000 frame: layers x precincts x components, kept in lists."""
+"""Most packets of a JPEG 2000 frame, layers x precincts, each of which OpenJPEG visits."""
 
 _SOS, _EOI = 0xDA, 0xD9
 
@@ -247,36 +255,71 @@ def jpeg_2000_header(data: bytes) -> Codestream:
 
 
 def _check_packets(data: bytes, position: int, area: int, components: int, tiles: int) -> None:
-    """Bound what COD and COC ask a decoder to keep: a packet a layer, precinct and component."""
-    largest = 0
-    while data[position : position + 1] == b"\xff" and position + 4 <= len(data):
-        marker = data[position + 1]
-        if marker == 0x90:  # the first tile
-            break
-        length = int.from_bytes(data[position + 2 : position + 4], "big")
-        body = data[position + 4 : position + 2 + length]
-        if marker == 0x52 and len(body) >= 10:
-            layers = int.from_bytes(body[2:4], "big")
-            levels = body[5]
-            if body[0] & 1:
-                # A precinct of 2**x by 2**y samples; each level halves the picture.
-                sizes = [(size & 15) + (size >> 4) for size in body[10 : 11 + levels]]
-                precincts = sum(
-                    (area >> min(2 * (levels - level), 60) >> size) + tiles
-                    for level, size in enumerate(sizes)
-                )
-            else:
-                precincts = (levels + 1) * (tiles + (area >> 30))
-            largest = max(largest, layers * precincts * components)
-        if length < 2:
-            break
-        position += 2 + length
-    if largest == 0:
+    """Bound what COD and COC ask a decoder to keep, those in the headers of tiles included."""
+    layers = precincts = blocks = 0
+    for marker, body in _jpeg_2000_segments(data, position):
+        # COD: Scod, progression, 2 bytes of layers, transform, SPcod.
+        # COC: the component in 1 or 2 bytes, Scoc, SPcoc.
+        at = 5 if marker == 0x52 else 2 if components < 257 else 3
+        if len(body) < at + 5:
+            raise _malformed()
+        if marker == 0x52:
+            layers = max(layers, int.from_bytes(body[2:4], "big"))
+        own = body[0] & 1 if marker == 0x52 else body[at - 1] & 1
+        levels = body[at]
+        if own:
+            # A precinct of 2**x by 2**y samples; each level halves the picture.
+            sizes = [(size & 15) + (size >> 4) for size in body[at + 5 : at + 6 + levels]]
+            count = sum(
+                (area >> min(2 * (levels - level), 60) >> size) + tiles
+                for level, size in enumerate(sizes)
+            )
+        else:
+            count = (levels + 1) * (tiles + (area >> 30))
+        precincts = max(precincts, count * components)
+        sides = (body[at + 1] & 15) + (body[at + 2] & 15) + 4
+        blocks = max(blocks, (area >> sides) * components)
+    if layers == 0:
         raise _malformed()
-    if largest > LARGEST_PACKET_COUNT:
-        raise PixelInputUnreadableError.sizes(
-            f"{largest} packets in a frame", f"at most {LARGEST_PACKET_COUNT}"
-        )
+    for what, count, limit in (
+        ("precincts", precincts, LARGEST_PRECINCT_COUNT),
+        ("packets", precincts * layers, LARGEST_PACKET_COUNT),
+        ("code-blocks", blocks, LARGEST_BLOCK_COUNT),
+    ):
+        if count > limit:
+            raise PixelInputUnreadableError.sizes(
+                f"{count} {what} in a compressed frame", f"at most {limit}"
+            )
+
+
+def _jpeg_2000_segments(data: bytes, position: int) -> Iterator[tuple[int, bytes]]:
+    """COD and COC of the main header and of every tile-part's (T.800 annex A)."""
+    part: int | None = None  # where the tile-part that is being read begins
+    length = 0
+    while position + 2 <= len(data):
+        marker = data[position + 1]
+        if data[position] != 0xFF:
+            raise _malformed()
+        if marker == 0xD9:  # EOC
+            return
+        if marker == 0x93:  # SOD: the tile-part's data, up to the next one
+            if part is None or length == 0:
+                return
+            position, part = part + length, None
+            continue
+        size = int.from_bytes(data[position + 2 : position + 4], "big")
+        body = data[position + 4 : position + 2 + size]
+        if size < 2 or len(body) != size - 2:
+            raise _malformed()
+        if marker == 0x90:  # SOT
+            if len(body) != 8:
+                raise _malformed()
+            part, length = position, int.from_bytes(body[2:6], "big")
+            if 0 < length < 14:
+                raise _malformed()
+        elif marker in (0x52, 0x53):
+            yield marker, body
+        position += 2 + size
 
 
 def _malformed() -> PixelInputUnreadableError:

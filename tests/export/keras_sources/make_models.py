@@ -59,6 +59,16 @@ def small(end: str = "softmax", units: int = 2, name: str = "predictions") -> An
     return stirred(keras.Model(entry, kl.Dense(units, activation=end, name=name)(y)))
 
 
+def flat() -> Any:
+    """The head of the published mammography model: flatten, dense, ReLU, BatchNorm, dense."""
+    keras.utils.set_random_seed(6)
+    entry = keras.Input((SIDE, SIDE, 3))
+    x = kl.Conv2D(4, 3, strides=2, activation="relu", padding="same")(entry)
+    x = kl.Flatten()(kl.MaxPooling2D()(x))
+    x = kl.BatchNormalization()(kl.Dense(8, activation="relu")(x))
+    return stirred(keras.Model(entry, kl.Dense(2, activation="softmax")(kl.Dropout(0.5)(x))))
+
+
 def nested() -> Any:
     """As transfer learning makes it: a backbone inside a Sequential."""
     keras.utils.set_random_seed(4)
@@ -116,6 +126,7 @@ def main(folder: Path) -> None:
     small(units=3).save(folder / "three.keras")
     body = small("linear")
     keras.Model(body.input, kl.Softmax()(body.output)).save(folder / "softmax-layer.keras")
+    flat().save(folder / "flat.keras")
     transfer = nested()
     transfer.save(folder / "nested.keras")
     transfer.save(folder / "nested.h5")

@@ -84,6 +84,16 @@ def test_the_graph_is_what_the_conventions_ask_for(keras_files, process, make_ne
     assert len(source.facts["sha256"]) == 64
 
 
+def test_a_flattened_head_leaves_dense_layers_alone(keras_files, process, make_network):
+    """Its BatchNorm on its own would cost INT8 its decisions; its batch is computed at run time."""
+    source = read_keras(keras_files / "flat.keras", make_network(), process)
+    kinds = [node.op_type for node in source.model.graph.node]
+    assert kinds == ["Conv", "Relu", "MaxPool", "Transpose", "Flatten", "Gemm", "Relu", "Gemm"]
+    want = source.reference(CHANNELS_FIRST)["logits"]
+    assert np.ptp(want) > 0.05
+    np.testing.assert_allclose(run_graph(source), want, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["logits.keras", "softmax-layer.keras"])
 def test_logits_come_out_however_the_model_ends(name, keras_files, process, make_network):
     source = read_keras(keras_files / name, make_network(), process)

@@ -475,18 +475,55 @@ def test_tiles_and_packets_of_jpeg_2000_are_bounded(wrapped, no_decoder):
     many = _patched(layers, 24, struct.pack(">II", 64, 64))
     with pytest.raises(PixelInputUnreadableError, match="packets"):
         wrapped(J2K, grey, many).frame(1)
+    data = openjpeg.encode(np.zeros((1024, 1024), np.uint8), 8)
+    cod = data.index(b"\xff\x52")
     levels = data[cod + 9]
     length = int.from_bytes(data[cod + 2 : cod + 4], "big")
-    tiny = (
-        data[: cod + 2]
-        + struct.pack(">HB", length + levels + 1, data[cod + 4] | 1)
-        + data[cod + 5 : cod + 2 + length]
-        + b"\0" * (levels + 1)  # precincts of one sample
-        + data[cod + 2 + length :]
+    main = data[cod : cod + 2 + length]
+    tiny = (  # COD with precincts of 2 x 2 samples
+        main[:2]
+        + struct.pack(">HB", length + levels + 1, main[4] | 1)
+        + main[5:]
+        + b"\x11" * (levels + 1)
     )
-    tiny = _patched(tiny, cod + 6, b"\0\x0a")
-    with pytest.raises(PixelInputUnreadableError, match="packets"):
-        wrapped(J2K, grey, tiny).frame(1)
+    component = b"\xff\x53" + struct.pack(">HBB", 9 + levels + 1, 0, 1) + tiny[9:]
+    sot, sod = data.index(b"\xff\x90"), data.index(b"\xff\x93")
+    for segment in (tiny, component):
+        longer = struct.pack(">I", int.from_bytes(data[sot + 6 : sot + 10], "big") + len(segment))
+        in_tile = _patched(data, sot + 6, longer)
+        for broken in (
+            data[: cod + 2 + length] + segment + data[cod + 2 + length :],
+            in_tile[:sod] + segment + in_tile[sod:],
+        ):
+            with pytest.raises(PixelInputUnreadableError, match="precincts"):
+                wrapped(J2K, np.zeros((1024, 1024), np.uint8), broken).frame(1)
+
+
+def test_the_last_tile_of_jpeg_2000_is_walked_too(wrapped, no_decoder):
+    grey = np.zeros((1024, 1024), np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(grey).save(stream, "JPEG2000", no_jp2=True, tile_size=(512, 512))
+    data = stream.getvalue()
+    sot = data.rindex(b"\xff\x90\x00\x0a")
+    sod = data.index(b"\xff\x93", sot)
+    cod = data.index(b"\xff\x52")
+    main = data[cod : cod + 2 + int.from_bytes(data[cod + 2 : cod + 4], "big")]
+    tiny = main[:2] + struct.pack(">HB", len(main) + main[9] - 1, 1) + main[5:]
+    tiny += b"\x11" * (main[9] + 1)
+    longer = struct.pack(">I", int.from_bytes(data[sot + 6 : sot + 10], "big") + len(tiny))
+    broken = _patched(data, sot + 6, longer)
+    with pytest.raises(PixelInputUnreadableError, match="precincts"):
+        wrapped(J2K, grey, broken[:sod] + tiny + broken[sod:]).frame(1)
+
+
+def test_code_blocks_of_jpeg_2000_are_bounded(wrapped, no_decoder):
+    color = np.zeros((2048, 2048, 3), np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(color).save(stream, "JPEG2000", no_jp2=True)
+    data = stream.getvalue()
+    small = _patched(data, data.index(b"\xff\x52") + 10, b"\0\0")  # 4 x 4
+    with pytest.raises(PixelInputUnreadableError, match="code-blocks"):
+        wrapped(J2K, color, small).frame(1)
 
 
 def test_headers_of_common_codestreams():
