@@ -78,7 +78,12 @@ def library_version(kernel: str) -> tuple[str, str]:
     """
     name, extra = _LIBRARIES[kernel.split(".")[0]]
     if find_spec(name) is None:
-        raise ExportUnavailableError.missing(f"the resize kernel {kernel!r}", [name], extra)
+        raise ExportUnavailableError(
+            f"the library that the resize kernel {kernel!r} is named after is not installed",
+            got=f"no {name}",
+            expected="the library itself, which makes the reference; never needed on a device",
+            remedy=f'pip install "medsdk[{extra}]"',
+        )
     return name, str(import_module(name).__version__)
 
 

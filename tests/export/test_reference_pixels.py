@@ -14,6 +14,8 @@ from pydicom.uid import CTImageStorage
 from medsdk.errors import TaskUnsupportedError
 from medsdk.pixels import Box, Frame, ModalityLut, Preprocessor, kernels
 from medsdk.tasks.pixel_contract import PixelContract
+from medsdk_export import reference_resize
+from medsdk_export.errors import ExportUnavailableError
 from medsdk_export.reference_pixels import reference_tensor
 from medsdk_export.reference_resize import not_defined_here
 
@@ -216,3 +218,9 @@ def test_a_torch_that_computes_other_coordinates_is_refused(monkeypatch):
 
 if __name__ == "__main__":
     sys.stdout.write(f"{check_kernel('tf.bilinear')}\n")
+
+
+def test_a_library_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reference_resize, "find_spec", lambda name: None)
+    with pytest.raises(ExportUnavailableError, match=r"no cv2.*medsdk\[opencv\]"):
+        reference_resize.resize_by_library("opencv.area", np.zeros((4, 4), np.uint8), 2, 2)
