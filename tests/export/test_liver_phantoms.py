@@ -209,7 +209,10 @@ def test_a_longer_run_begins_with_the_shorter(phantoms: list[Phantom]) -> None:
 
 
 def test_seeds_share_neither_patients_nor_pixels(phantoms: list[Phantom]) -> None:
+    radii_mm = {round(p.lesion_px[2] * p.mm_per_pixel, 6) for p in phantoms}
+    assert len(radii_mm) == len(phantoms) // FRAMES_PER_PATIENT
     for other in frames(6, _SEED + 1):
+        assert round(other.lesion_px[2] * other.mm_per_pixel, 6) not in radii_mm
         assert all(other.patient != phantom.patient for phantom in phantoms)
         assert not any(np.array_equal(other.pixels, phantom.pixels) for phantom in phantoms[:6])
 
