@@ -51,6 +51,7 @@ full-size: $(READY)
 
 train: $(READY)
 	$(BIN)/python export/training/uterus_mr_tumor_filter.py --out export/medsdk_export/reference_weights/uterus-mr
+	$(BIN)/python export/training/liver_us.py --out export/medsdk_export/reference_weights/liver-us
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache
