@@ -48,6 +48,8 @@ class _Child:
 
     def answer(self, request: dict[str, Any], arrays: dict[str, Array]) -> Reply:
         match request["do"]:
+            case "start":
+                return {}, {}
             case "scan":
                 limit_memory(SCAN_BYTES)
                 with files.opened(Path(request["path"])) as (facts, _):

@@ -199,9 +199,7 @@ def converter(model: keras.Model, network: Network) -> tuple[Forward, bytes, int
 
     signature = [tf.TensorSpec(shape, tf.float32, name="image")]
     forward = tf.function(traced, input_signature=signature)
-    maps = [
-        f"output_{number}:0" for number, item in enumerate(model.outputs) if len(item.shape) == 4
-    ]
+    maps = [f"output_{number}" for number, item in enumerate(model.outputs) if len(item.shape) == 4]
     try:
         # The other way copies every weight some forty times.
         proto, storage = tf2onnx.convert.from_function(

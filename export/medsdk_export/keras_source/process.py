@@ -32,8 +32,8 @@ NEEDS = ("tensorflow", "keras", "h5py", "tf2onnx")
 START_S = 120.0
 """For TensorFlow to load, on a slow machine."""
 
-SCAN_S = 10.0
-"""For looking a file over; and for each gigabyte of it once more."""
+SCAN_S = 8.0
+"""For looking a file over, once Python is there; and for each gigabyte of it once more."""
 
 OPEN_S = 60.0
 """For loading and converting; and for each 50 MB of the file ten seconds more."""
@@ -59,7 +59,7 @@ class KerasProcess:
             raise ExportUnavailableError.missing("Keras files", missing, "keras")
         self._folder = tempfile.TemporaryDirectory(prefix="medsdk-keras-home-")
         self._lock = threading.Lock()
-        self._loaded = False
+        self._started = self._loaded = False
         try:
             self._child = subprocess.Popen(
                 [sys.executable, "-m", "medsdk_export.keras_source.child"],
@@ -89,7 +89,10 @@ class KerasProcess:
         Raises:
             SourceUnreadableError: Damaged, hostile, or took too long.
         """
-        limit_s = START_S / 4 + SCAN_S * (1 + path.stat().st_size / 1e9)
+        if not self._started:
+            self._ask({"do": "start"}, {}, START_S)
+            self._started = True
+        limit_s = SCAN_S * (1 + path.stat().st_size / 1e9)
         header, _ = self._ask({"do": "scan", "path": str(path.resolve())}, {}, limit_s)
         return header
 
@@ -106,6 +109,8 @@ class KerasProcess:
         Raises:
             ExportRefusedError: And its subclasses.
         """
+        # A damaged HDF5 file can keep its library busy for ever; that shows within seconds here.
+        self.scan(path)
         start_s = 0.0 if self._loaded else START_S
         limit_s = start_s + OPEN_S + path.stat().st_size / 5e6
         request = {

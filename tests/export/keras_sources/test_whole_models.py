@@ -94,6 +94,19 @@ def test_a_flattened_head_leaves_dense_layers_alone(keras_files, process, make_n
     np.testing.assert_allclose(run_graph(source), want, rtol=1e-4, atol=1e-5)
 
 
+def test_a_map_comes_out_with_its_labels_first(keras_files, process, make_network):
+    network = make_network()
+    (output,) = network.outputs
+    maps = (output.model_copy(update={"axes": (2, SIDE, SIDE)}),)
+    source = read_keras(
+        keras_files / "mask.keras", network.model_copy(update={"outputs": maps}), process
+    )
+    got = run_graph(source)
+    assert got.shape == (3, 2, SIDE, SIDE)
+    np.testing.assert_allclose(got, source.reference(CHANNELS_FIRST)["logits"], atol=1e-5)
+    assert [node.op_type for node in source.model.graph.node] == ["Conv", "Conv"]
+
+
 @pytest.mark.parametrize("name", ["logits.keras", "softmax-layer.keras"])
 def test_logits_come_out_however_the_model_ends(name, keras_files, process, make_network):
     source = read_keras(keras_files / name, make_network(), process)
