@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import onnx
@@ -11,11 +10,10 @@ from numpy.typing import NDArray
 
 import medsdk_runtimes
 from medsdk.canonical import sha256_of
-from medsdk.pipeline import run_image
 from medsdk.tasks import Network
 from medsdk_export.errors import GraphMismatchError, SourceUnreadableError
 from medsdk_export.graphs import READ_OPSETS, default_opset, prepare
-from medsdk_export.sources import Reference, SourceNetwork
+from medsdk_export.sources import Reference, SourceNetwork, filling
 from medsdk_runtimes.contract import Session, Settings, TensorSpec
 from medsdk_runtimes.errors import MedsdkError
 from medsdk_runtimes.graph import INTEGER_LAYERS, scan
@@ -78,7 +76,7 @@ def read_onnx(path: Path, network: Network) -> SourceNetwork:
     prepare(model)
     return SourceNetwork(
         model=model,
-        reference=_reference(session, network.input.name, fixed),
+        reference=filling(_reference(session, network.input.name), fixed),
         parameters=dict(network.architecture.parameters),
         facts={
             "framework": "onnx",
@@ -90,13 +88,9 @@ def read_onnx(path: Path, network: Network) -> SourceNetwork:
     )
 
 
-def _reference(session: Session, input_name: str, fixed: int | None) -> Reference:
+def _reference(session: Session, input_name: str) -> Reference:
     def run(tensor: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-        # The whole of a fixed batch may be given as well, to compare a graph with its source.
-        batch: Literal["dynamic"] | int = "dynamic"
-        if fixed is not None and len(tensor) == 1:
-            batch = fixed
-        outputs = run_image(session, input_name, batch, np.ascontiguousarray(tensor))
+        outputs = session.run({input_name: np.ascontiguousarray(tensor)})
         return {name: np.asarray(value, np.float32) for name, value in outputs.items()}
 
     return run

@@ -19,7 +19,7 @@ from medsdk_export.errors import GraphMismatchError
 from medsdk_export.from_torch import fit_parameters
 from medsdk_export.graphs import OPSET, default_opset, prepare
 from medsdk_export.keras_source.obstacles import refuse_size
-from medsdk_export.sources import Reference, SourceNetwork
+from medsdk_export.sources import Reference, SourceNetwork, filling
 
 _ENDS = {"softmax": "softmax", "_softmax": "softmax", "sigmoid": "sigmoid"}
 
@@ -59,7 +59,7 @@ def read_torch_program(path: Path, network: Network) -> SourceNetwork:
     fixed = _check(program, facts, network)
     return SourceNetwork(
         model=_export(program, network),
-        reference=_reference(program, network),
+        reference=filling(_reference(program, network), fixed),
         parameters=parameters,
         facts={
             "framework": "torch",
@@ -172,13 +172,6 @@ def _check(
             got="dynamic" if batch is None else str(batch),
             expected=f"networks.*.input.batch = {declared!r}",
             remedy="set batch in the task file, or export with dynamic_shapes for axis 0",
-        )
-    if batch not in (None, 1):
-        raise GraphMismatchError(
-            "this release runs one image at a time",
-            got=f"a fixed batch of {batch}",
-            expected="a dynamic batch, or a fixed one of 1",
-            remedy="export with dynamic_shapes=({0: torch.export.Dim('batch')},)",
         )
     return batch
 

@@ -36,6 +36,29 @@ class SourceNetwork:
     fixed_batch: int | None = None
 
 
+def filling(reference: Reference, fixed_batch: int | None) -> Reference:
+    """Let a source of a fixed batch answer for one image: it fills every row, one row counts.
+
+    Args:
+        reference: Takes exactly `fixed_batch` images, or any number where that is None.
+        fixed_batch: The graph's batch size where it is fixed.
+
+    Returns:
+        The same for one image as well.
+    """
+    if fixed_batch in (None, 1):
+        return reference
+    count = fixed_batch or 1
+
+    def run(tensor: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        if len(tensor) != 1:
+            return reference(tensor)
+        outputs = reference(np.repeat(tensor, count, axis=0))
+        return {name: array[:1] for name, array in outputs.items()}
+
+    return run
+
+
 SUFFIXES = (".pt", ".pth", ".safetensors", ".pt2", ".keras", ".h5", ".hdf5", ".onnx")
 """Files that are read."""
 
@@ -81,6 +104,24 @@ def check_file(path: Path) -> None:
         )
 
 
+def _check_form(suffix: str, network: Network) -> None:
+    """Hold a task to the form of the graphs that export makes; an `.onnx` keeps its own."""
+    from medsdk_export.errors import GraphMismatchError
+
+    problems = []
+    if suffix != ".onnx" and network.input.layout != "nchw":
+        problems.append(f"layout = {network.input.layout!r}")
+    if suffix not in (".onnx", ".pt2") and network.input.batch not in ("dynamic", 1):
+        problems.append(f"batch = {network.input.batch!r}")
+    if problems:
+        raise GraphMismatchError(
+            "the task declares another form of input than the exported graph has",
+            got=", ".join(problems),
+            expected="layout = 'nchw' and batch = 'dynamic': export puts the channels first",
+            remedy="correct the network's input in the task file; only an .onnx keeps its form",
+        )
+
+
 def read_source(path: Path, network: Network) -> SourceNetwork:
     """Read a model file as the network that a task describes.
 
@@ -104,8 +145,10 @@ def read_source(path: Path, network: Network) -> SourceNetwork:
     from medsdk_export.errors import SourceUnreadableError
 
     check_file(path)
+    suffix = path.suffix.lower()
+    _check_form(suffix, network)
     try:
-        match path.suffix.lower():
+        match suffix:
             case ".pt" | ".pth" | ".safetensors":
                 need("torch", "PyTorch weights", "torch")
                 from medsdk_export.from_torch import read_torch

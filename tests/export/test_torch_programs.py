@@ -118,8 +118,12 @@ def test_a_fixed_batch_must_be_declared(make_task, own, tmp_path):
     with pytest.raises(GraphMismatchError, match="batch is not what the task says; got: 1"):
         read_source(path, network(make_task, *OWN))
     two = saved(own, tmp_path / "two.pt2", dynamic=False, batch=2)
-    with pytest.raises(GraphMismatchError, match="one image at a time"):
-        read_source(two, network(make_task, *OWN, ('batch = "dynamic"', "batch = 2")))
+    source = read_source(two, network(make_task, *OWN, ('batch = "dynamic"', "batch = 2")))
+    assert source.fixed_batch == 2
+    both = source.reference(images(2))["logits"]
+    np.testing.assert_allclose(own(torch.from_numpy(images(2))).detach(), both, atol=1e-6)
+    one = source.reference(images(2)[1:])["logits"]
+    np.testing.assert_allclose(one, both[1:], atol=1e-6)
 
 
 def test_a_softmax_inside_must_be_declared(make_task, program, tmp_path):

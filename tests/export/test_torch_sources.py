@@ -256,3 +256,24 @@ def test_a_task_that_torch_sources_cannot_fill_is_refused(
 def test_the_catalogue_task_leaves_the_width_to_the_weights() -> None:
     task = catalogue_task("uterus-mr/tumor-filter")
     assert "width" not in task.networks["filter"].architecture.parameters
+
+
+@pytest.mark.parametrize(
+    ("replacement", "says"),
+    [
+        (('layout = "nchw"', 'layout = "nhwc"'), "layout = 'nhwc'"),
+        (('batch = "dynamic"', "batch = 4"), "batch = 4"),
+    ],
+)
+def test_a_form_that_export_does_not_make_is_refused(
+    replacement: tuple[str, str],
+    says: str,
+    module: torch.nn.Module,
+    make_task: Callable[..., Task],
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "weights.pt"
+    torch.save(module.state_dict(), path)
+    with pytest.raises(GraphMismatchError, match="another form of input") as caught:
+        read_source(path, _network(make_task, _FIXED, replacement))
+    assert says in caught.value.got
