@@ -106,6 +106,27 @@ def memory_total_bytes() -> int:
     return _kilobytes(_MEMORY_INFO, "MemTotal")
 
 
+def limit_new_memory(beyond_bytes: int | None) -> None:
+    """Let this process take at most so much more memory; an allocation beyond it fails.
+
+    Does nothing where the system has no such limit.
+
+    Args:
+        beyond_bytes: More than what it holds now; None lifts the limit.
+    """
+    if sys.platform == "win32":
+        return
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    soft = hard
+    taken = _kilobytes(_PROCESS_STATUS, "VmData")  # what RLIMIT_DATA counts
+    if beyond_bytes is not None and taken:
+        soft = taken + beyond_bytes
+        soft = soft if hard == resource.RLIM_INFINITY else min(soft, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
 def cpu_model() -> str:
     """Name of the processor as it gives it itself; empty where it cannot be read."""
     if sys.platform == "win32":

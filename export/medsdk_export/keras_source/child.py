@@ -20,6 +20,7 @@ from medsdk_export.keras_source.obstacles import refuse_obstacles
 from medsdk_runtimes import framing
 from medsdk_runtimes.contract import Array
 from medsdk_runtimes.errors import MedsdkError
+from medsdk_runtimes.operating_system import limit_new_memory
 
 SCAN_BYTES = 768 * 1024**2
 """Memory beyond what is taken already that looking a file over may take."""
@@ -51,7 +52,7 @@ class _Child:
             case "start":
                 return {}, {}
             case "scan":
-                limit_memory(SCAN_BYTES)
+                limit_new_memory(SCAN_BYTES)
                 with files.opened(Path(request["path"])) as (facts, _):
                     return facts.document(), {}
             case "open":
@@ -67,18 +68,18 @@ class _Child:
 
     def open(self, path: Path, described: str) -> Reply:
         network = Network.model_validate_json(described)
-        limit_memory(SCAN_BYTES)
+        limit_new_memory(SCAN_BYTES)
         with files.opened(path) as (facts, weights):
             refuse_obstacles(facts)
-            limit_memory(None)
+            limit_new_memory(None)
             from medsdk_export.keras_source import loading
 
             self.guard()
-            limit_memory(LOAD_BYTES + LOAD_FACTOR * facts.weight_bytes)
+            limit_new_memory(LOAD_BYTES + LOAD_FACTOR * facts.weight_bytes)
             loaded = loading.load(facts, path, weights, network)
             loading.cut_activation(loaded, network)
             run, onnx, opset = loading.converter(loaded.model, network)
-        limit_memory(None)
+        limit_new_memory(None)
         number = len(self.models)
         self.models[number] = run
         header = {
@@ -106,33 +107,6 @@ class _Child:
         sys.addaudithook(forbid)
 
 
-def limit_memory(beyond_bytes: int | None) -> None:
-    """Let this process take at most so much more memory; None lifts the limit.
-
-    Does nothing where the system has no such limit.
-    """
-    if sys.platform == "win32":
-        return
-    import resource
-
-    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    soft = hard
-    if beyond_bytes is not None:
-        taken = _data_bytes()
-        soft = taken + beyond_bytes if taken else hard
-        soft = soft if hard == resource.RLIM_INFINITY else min(soft, hard)
-    resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
-
-
-def _data_bytes() -> int:
-    """What RLIMIT_DATA counts, now; 0 where the system does not tell."""
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData:")), 0)
-
-
 def _answer(child: _Child, request: dict[str, Any], arrays: dict[str, Array]) -> Reply:
     try:
         return child.answer(request, arrays)
@@ -158,7 +132,7 @@ def _answer(child: _Child, request: dict[str, Any], arrays: dict[str, Array]) ->
             )
         ), {}
     finally:
-        limit_memory(None)
+        limit_new_memory(None)
 
 
 def _error(error: MedsdkError) -> dict[str, Any]:
