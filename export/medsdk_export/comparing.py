@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 import medsdk_runtimes
 from medsdk.parity.comparison import compare_outputs
 from medsdk.tasks import Task
+from medsdk_export.ends import check_scores
 from medsdk_export.errors import ReferenceMismatchError
 from medsdk_export.sources import SourceNetwork
 
@@ -40,6 +41,8 @@ def compare_with_source(
 
     Raises:
         ReferenceMismatchError: They differ, or an image's answer depends on its batch.
+        GraphMismatchError: The source gives probabilities where the task decodes logits, or the
+            reverse.
     """
     name = task.networks[role].input.name
     fixed = source.fixed_batch
@@ -47,6 +50,7 @@ def compare_with_source(
         batches = [tensors[:1], _cycled(tensors[1:] or tensors, OTHER_BATCH)]
     else:
         batches = [_cycled(tensors, fixed)]
+    check_scores([source.reference(tensor) for tensor in tensors], task.networks[role])
     settings = medsdk_runtimes.Settings(threads=1, optimise=False)
     session = medsdk_runtimes.runtime("onnxruntime").open(
         source.model.SerializeToString(), settings

@@ -33,9 +33,6 @@ from medsdk_export.sources import check_file, need, read_source
 
 Shape = tuple[int | None, ...]
 
-_TAILS = ("Identity", "Reshape", "Flatten", "Squeeze", "Cast", "Transpose")
-"""Operators that may stand behind a softmax and change nothing of it."""
-
 _IMAGE_CHANNELS = (1, 3)
 
 
@@ -171,14 +168,9 @@ def _onnx(path: Path, found: _Found) -> None:
 
 
 def _end_of(graph: Any) -> str:  # noqa: ANN401  # onnx.GraphProto, imported where it is used
-    made_by = {name: node for node in graph.node for name in node.output}
-    ends = set()
-    for output in graph.output:
-        node = made_by.get(output.name)
-        while node is not None and node.op_type in _TAILS:
-            node = made_by.get(node.input[0])
-        kind = "" if node is None else node.op_type
-        ends.add({"Softmax": "softmax", "Sigmoid": "sigmoid"}.get(kind, "none"))
+    from medsdk_export.ends import end_of
+
+    ends = {end_of(graph, output.name) for output in graph.output}
     return ends.pop() if len(ends) == 1 else "none"
 
 
@@ -306,15 +298,6 @@ def _one_image(found: _Found) -> None:
                 "the model has other inputs than one batch of images",
                 got="; ".join(str(list(item.shape)) for item in found.inputs) or "none",
                 expected="one input of four axes",
-            )
-        )
-    elif image[0] not in (None, 1) and found.framework != "keras":
-        found.obstacles.append(
-            GraphMismatchError(
-                "this release runs one image at a time",
-                got=f"a fixed batch of {image[0]}",
-                expected="a dynamic batch, or a fixed one of 1",
-                remedy="export the graph with a dynamic batch axis",
             )
         )
 

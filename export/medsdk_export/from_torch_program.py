@@ -21,6 +21,12 @@ from medsdk_export.graphs import OPSET, default_opset, prepare
 from medsdk_export.keras_source.obstacles import refuse_size
 from medsdk_export.sources import Reference, SourceNetwork, filling
 
+_TAILS = (
+    *("view", "reshape", "flatten", "squeeze", "unsqueeze", "clone", "contiguous", "permute"),
+    *("transpose", "alias", "detach", "dropout", "cat", "to", "_to_copy"),
+)
+"""Operators that change no value, behind which the last one that does is looked for."""
+
 _ENDS = {"softmax": "softmax", "_softmax": "softmax", "sigmoid": "sigmoid"}
 
 
@@ -114,8 +120,9 @@ def program_outputs(program: torch.export.ExportedProgram) -> list[list[int | No
 
 
 def ends_in(operators: tuple[str, ...]) -> str:
-    """`softmax` or `sigmoid` where the last operator is one, else `linear`."""
-    last = operators[-1].split(".")[3] if operators and operators[-1].count(".") > 2 else ""
+    """`softmax` or `sigmoid` where the last operator that changes values is one, else `linear`."""
+    names = [operator.split(".")[3] for operator in operators if operator.count(".") > 2]
+    last = next((name for name in reversed(names) if name not in _TAILS), "")
     return _ENDS.get(last, "linear")
 
 
@@ -156,15 +163,6 @@ def _check(
                 expected=f"N x {' x '.join(map(str, output.axes))}",
                 remedy="check the number of classes, and outputs.axes in the task file",
             )
-    activation, end = getattr(network.decode, "activation", None), ends_in(facts.operators)
-    if (activation == "none") != (end != "linear") and activation is not None:
-        raise GraphMismatchError(
-            "the program's end is not what the task decodes",
-            got=f"an end in {end}",
-            expected=f"softmax or sigmoid inside with activation 'none', logits else; the task "
-            f"says {activation!r}",
-            remedy="set decode.activation in the task file to what the program ends in",
-        )
     batch, declared = shape[0], network.input.batch
     if (batch is None) != (declared == "dynamic") or (batch is not None and batch != declared):
         raise GraphMismatchError(

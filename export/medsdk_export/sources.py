@@ -142,34 +142,41 @@ def read_source(path: Path, network: Network) -> SourceNetwork:
         GraphMismatchError: A graph that is not what the task says.
         ExportUnavailableError: The source's framework is not installed.
     """
+    from medsdk_export.ends import check_end
     from medsdk_export.errors import SourceUnreadableError
 
     check_file(path)
     suffix = path.suffix.lower()
     _check_form(suffix, network)
     try:
-        match suffix:
-            case ".pt" | ".pth" | ".safetensors":
-                need("torch", "PyTorch weights", "torch")
-                from medsdk_export.from_torch import read_torch
-
-                return read_torch(path, network)
-            case ".pt2":
-                need("torch", "PyTorch programs", "torch")
-                from medsdk_export.from_torch_program import read_torch_program
-
-                return read_torch_program(path, network)
-            case ".keras" | ".h5" | ".hdf5":
-                from medsdk_export.from_keras import read_keras
-
-                return read_keras(path, network)
-            case ".onnx":
-                from medsdk_export.from_onnx import read_onnx
-
-                return read_onnx(path, network)
-            case other:
-                raise AssertionError(other)
+        source = _read(path, suffix, network)
     except OSError as error:
         raise SourceUnreadableError(
             "the model file cannot be read", got=error.strerror or type(error).__name__
         ) from error
+    check_end(source.model.graph, network)
+    return source
+
+
+def _read(path: Path, suffix: str, network: Network) -> SourceNetwork:
+    match suffix:
+        case ".pt" | ".pth" | ".safetensors":
+            need("torch", "PyTorch weights", "torch")
+            from medsdk_export.from_torch import read_torch
+
+            return read_torch(path, network)
+        case ".pt2":
+            need("torch", "PyTorch programs", "torch")
+            from medsdk_export.from_torch_program import read_torch_program
+
+            return read_torch_program(path, network)
+        case ".keras" | ".h5" | ".hdf5":
+            from medsdk_export.from_keras import read_keras
+
+            return read_keras(path, network)
+        case ".onnx":
+            from medsdk_export.from_onnx import read_onnx
+
+            return read_onnx(path, network)
+        case other:
+            raise AssertionError(other)

@@ -144,11 +144,11 @@ def read_rois(folder: Path, task: Task) -> dict[Path, Box]:
     seen: set[Path] = set()
     what = f"{ROI_TABLE} of the calibration folder"
     for number, row in enumerate(read_table(table, what, "line", ("path", ROI_COLUMN)), 1):
-        path = (folder / row["path"]).resolve()
-        if path in seen or not path.is_file():
+        path = _resolved(folder / row["path"])
+        if path is None or path in seen:
             raise InputsRefusedError(
                 f"line {number} of {ROI_TABLE} names a file "
-                + ("that another line names already" if path in seen else "that is missing"),
+                + ("that is missing" if path is None else "that another line names already"),
                 expected="each file of the folder at most once, by its path from there",
                 remedy="correct the table",
             )
@@ -157,3 +157,11 @@ def read_rois(folder: Path, task: Task) -> dict[Path, Box]:
         if roi is not None:
             rois[path] = roi
     return rois
+
+
+def _resolved(path: Path) -> Path | None:
+    """A file's resolved path; None where there is none, or the name can be none."""
+    try:
+        return path.resolve() if path.is_file() else None
+    except (OSError, ValueError, RuntimeError):  # too long; a NUL inside; a circle of links
+        return None

@@ -111,7 +111,8 @@ def open_at_tier(runtime: str, onnx: bytes, settings: Settings, tier: Tier) -> S
     }
     try:
         child = subprocess.Popen(
-            [sys.executable, "-m", "medsdk_runtimes.isa_tier", runtime],
+            # Without -P a file in the current directory could stand in for a library.
+            [sys.executable, "-P", "-m", "medsdk_runtimes.isa_tier", runtime],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

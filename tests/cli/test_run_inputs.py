@@ -12,8 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
+from pydicom.data import get_testdata_file
+from pydicom.encaps import encapsulate, generate_frames
 
 import medsdk
 from medsdk.errors import PixelInputUnreadableError
@@ -239,3 +242,26 @@ def test_progress_is_quiet_when_asked(cli, bundle_dir, image, tmp_path):
     assert "running" in cli("run", bundle_dir, path, "--out", tmp_path / "o").err
     assert cli("run", bundle_dir, path, "--out", tmp_path / "o", "--quiet").err == ""
     assert cli("verify", bundle_dir, "--runtime", "onnxruntime", "--quiet").err == ""
+
+
+def test_a_damaged_frame_of_a_clip_is_named_and_its_neighbours_are_answered(
+    cli, liver_bundle_dir, tmp_path
+):
+    source = pydicom.dcmread(str(get_testdata_file("color3d_jpeg_baseline.dcm", download=False)))
+    frames = list(generate_frames(source.PixelData, number_of_frames=120))[:4]
+    frames[2] = frames[2][: len(frames[2]) // 2]
+    source.NumberOfFrames = len(frames)
+    source.PixelData = encapsulate(frames)
+    path = tmp_path / "clip.dcm"
+    source.save_as(path)
+    words = ("run", liver_bundle_dir, path, "--roi", "230,70,470,310", "--out", tmp_path / "out")
+    done = cli(*words, "--json")
+    assert done.status == 4
+    assert [item["frame_number"] for item in done.json["findings"]] == [1, 2, 4]
+    (refused,) = done.json["refused"]
+    assert (refused["input_index"], refused["frame_number"]) == (1, 3)
+    assert refused["error"]["code"] == "pixel-input-unreadable"
+    assert "input 1, frame 3" in done.err
+    # An error that holds for every frame is said once.
+    outside = cli(*words[:-4], "--roi", "230,70,970,310", "--out", tmp_path / "out", "--json")
+    assert (outside.status, outside.json["error"]["code"]) == (2, "pixel-input-refused")

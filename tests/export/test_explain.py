@@ -144,11 +144,18 @@ def test_a_foreign_graph(tmp_path):
 
 @pytest.mark.parametrize(
     ("model", "message"),
-    [(foreign("n", opset=11), "opset"), (foreign(7), "one image at a time")],
+    [(foreign("n", opset=11), "opset"), (foreign(1, opset=22), "opset")],
 )
 def test_what_stands_in_the_way_of_a_graph(model, message, tmp_path):
     onnx.save(model, tmp_path / "m.onnx")
     assert any(message in item.what for item in explain(tmp_path / "m.onnx").obstacles)
+
+
+def test_a_fixed_batch_of_several_stands_in_no_way(tmp_path):
+    onnx.save(foreign(7), tmp_path / "m.onnx")
+    document = explain(tmp_path / "m.onnx")
+    assert (document.batch, document.obstacles) == ("7", ())
+    assert snippet(document)["input"]["batch"] == 7
 
 
 def test_a_graph_that_ends_in_logits(tmp_path):

@@ -97,8 +97,12 @@ def test_a_calibration_file_without_its_region_is_refused(few: Any, roi_task: Ta
 
 
 def test_a_region_of_a_file_that_is_not_there_is_refused(few: Any, roi_task: Task) -> None:
+    (few.calibration / "circle.dcm").symlink_to(few.calibration / "circle.dcm")
     for lines, says in (
         (["gone.dcm,1"], "missing"),
+        (["nul\0byte.dcm,1"], "missing"),
+        (["circle.dcm,1"], "missing"),
+        ([f"{'long' * 200}.dcm,1"], "missing"),
         ([f'0.dcm,"{WHOLE}"', f'./0.dcm,"{WHOLE}"'], "another line names"),
     ):
         text = "\n".join(["path,roi", *lines]) + "\n"

@@ -24,6 +24,7 @@ from medsdk_export.errors import (
     SourceUnreadableError,
     WeightsMismatchError,
 )
+from medsdk_export.explaining import explain
 from medsdk_export.from_torch_program import load_program
 from medsdk_export.sources import read_source
 from medsdk_runtimes.errors import MedsdkError
@@ -128,10 +129,14 @@ def test_a_fixed_batch_must_be_declared(make_task, own, tmp_path):
 
 def test_a_softmax_inside_must_be_declared(make_task, program, tmp_path):
     path = saved(Own(lambda y: torch.softmax(y, 1)).eval(), tmp_path / "m.pt2")
-    with pytest.raises(GraphMismatchError, match="an end in softmax"):
+    with pytest.raises(GraphMismatchError, match="softmax inside the graph"):
         read_source(path, network(make_task, *OWN))
-    with pytest.raises(GraphMismatchError, match="an end in linear"):
-        read_source(program, network(make_task, *OWN, NO_ACTIVATION))
+    behind = Own(lambda y: torch.softmax(y, 1).reshape(-1, 2, 1).flatten(1)).eval()
+    path = saved(behind, tmp_path / "behind.pt2")
+    with pytest.raises(GraphMismatchError, match="softmax inside the graph"):
+        read_source(path, network(make_task, *OWN))
+    assert explain(path).activation == "softmax"
+    assert read_source(path, network(make_task, *OWN, NO_ACTIVATION)).fixed_batch is None
 
 
 @pytest.mark.slow

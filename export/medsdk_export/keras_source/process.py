@@ -62,7 +62,7 @@ class KerasProcess:
         self._started = self._loaded = False
         try:
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "medsdk_export.keras_source.child"],
+                [sys.executable, "-P", "-m", "medsdk_export.keras_source.child"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

@@ -23,7 +23,8 @@ from medsdk.cli.output import Progress, print_document, print_error, print_note,
 if TYPE_CHECKING:
     from medsdk.engine import Engine
     from medsdk.pixels import Box
-    from medsdk.results.documents import RunDocument
+    from medsdk.results.documents import FindingDocument, RunDocument
+    from medsdk_runtimes.errors import MedsdkError
 
 FINDINGS = "findings.json"
 
@@ -129,6 +130,7 @@ def run_inputs(
     from medsdk._refusals import OutputNotWritableError
     from medsdk.atomic import write_file
     from medsdk.pixels import open_dicom
+    from medsdk.pixels.errors import PixelInputUnreadableError
     from medsdk.results.describing import (
         describe_bundle,
         describe_error,
@@ -142,13 +144,23 @@ def run_inputs(
 
     manifest = engine.bundle.manifest
     _remove_earlier(out)
-    findings, refused, errors = [], [], []
+    findings: list[FindingDocument] = []
+    refused: list[tuple[int, int | None, MedsdkError]] = []
+
+    def refuse(index: int, frame_number: int | None, error: MedsdkError) -> None:
+        refused.append((index, frame_number, error))
+
     for index, path in enumerate(files, 1):
         progress("running", index - 1, len(files))
         try:
             image = open_dicom(path, modalities=manifest.task.input.modalities)
             for number in range(1, image.number_of_frames + 1):
-                finding = engine.predict(image, frame_number=number, roi=roi)
+                try:
+                    finding = engine.predict(image, frame_number=number, roi=roi)
+                except PixelInputUnreadableError as error:
+                    # A damaged frame says nothing of its neighbours; any other error does.
+                    refuse(index, number, error)
+                    continue
                 findings.append(describe_finding(finding, index))
                 if pictures:
                     png = finding_picture(image.frame(number), finding, manifest.task.title)
@@ -157,27 +169,31 @@ def run_inputs(
         except OutputNotWritableError:
             raise
         except MedsdkError as error:
-            refused.append(RefusedInput(input_index=index, error=describe_error(error)))
-            errors.append(error)
-            if len(files) > 1:
-                progress.close()
-                name = shown[index - 1] if shown else ""
-                print_note(f"input {index}{name and ': '}{name}")
-                print_error(error)
+            refuse(index, None, error)
     progress("running", len(files), len(files))
-    if not findings and errors:
-        raise errors[0]
+    if len(files) > 1 or findings:
+        progress.close()
+        for index, frame_number, why in refused:
+            name = shown[index - 1] if shown else ""
+            frame = "" if frame_number is None else f", frame {frame_number}"
+            print_note(f"input {index}{frame}{name and ': '}{name}")
+            print_error(why)
+    if not findings and refused:
+        raise refused[0][2]
     document = RunDocument(
         notice=manifest.notice,
         bundle=describe_bundle(manifest, engine.bundle.sha256),
         plan=describe_plan(engine),
         provenance=describe_provenance(engine),
         findings=tuple(findings),
-        refused=tuple(refused),
+        refused=tuple(
+            RefusedInput(input_index=index, frame_number=number, error=describe_error(error))
+            for index, number, error in refused
+        ),
     )
     text = document.model_dump_json(indent=2) + "\n"
     write_file(out / FINDINGS, text.encode(), FINDINGS)
-    return document, errors[0].exit_status if errors else 0
+    return document, refused[0][2].exit_status if refused else 0
 
 
 def _remove_earlier(out: Path) -> None:
@@ -256,4 +272,4 @@ def _print(document: RunDocument) -> None:
         )
     )
     if document.refused:
-        print_text(f"{len(document.refused)} inputs refused; see above")
+        print_text(f"{len(document.refused)} inputs or frames refused; see above")

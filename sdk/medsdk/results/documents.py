@@ -105,9 +105,10 @@ class ErrorFacts(Strict):
 
 
 class RefusedInput(Strict):
-    """An input of `run` without a finding."""
+    """An input of `run`, or one frame of it, without a finding."""
 
     input_index: int
+    frame_number: int | None = None
     error: ErrorFacts
 
 
