@@ -9,7 +9,7 @@ import re
 import struct
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +81,7 @@ def read_torch(path: Path, network: Network) -> SourceNetwork:
     module.eval()
     return SourceNetwork(
         model=export_module(module, network),
-        reference=_reference(module, network),
+        reference=torch_reference(module, network),
         parameters=parameters,
         facts={
             "framework": "torch",
@@ -227,21 +227,52 @@ def export_module(module: torch.nn.Module, network: Network) -> onnx.ModelProto:
         GraphMismatchError: The exporter gave another opset than was asked for.
     """
     example = torch.zeros(2, *_input_shape(network))
+    return to_onnx(module, (example,), network, ({0: torch.export.Dim("batch")},))
+
+
+def to_onnx(
+    exportable: torch.nn.Module | torch.export.ExportedProgram,
+    examples: tuple[torch.Tensor, ...] | None,
+    network: Network,
+    dynamic_shapes: tuple[dict[int, torch.export.Dim], ...] | None,
+) -> onnx.ModelProto:
+    """Make a graph of a module or a program.
+
+    Args:
+        exportable: A module in evaluation mode, or a program.
+        examples: Inputs of a module; None for a program, which has its own.
+        network: The task's description: names of input and outputs.
+        dynamic_shapes: Axes of a module's inputs that are free; None for a program.
+
+    Returns:
+        A graph of `graphs.OPSET`, BatchNorm folded, no annotations, no external data.
+
+    Raises:
+        GraphMismatchError: An operator that is not known, or another opset than was asked for.
+    """
     # The exporter speaks of torchvision and of its own internals on every call.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            module,
-            (example,),
-            dynamo=True,
-            input_names=[network.input.name],
-            output_names=[output.name for output in network.outputs],
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
-            opset_version=OPSET,
-            external_data=False,
-            verbose=False,
-        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                exportable,
+                examples or (),
+                dynamo=True,
+                input_names=[network.input.name],
+                output_names=[output.name for output in network.outputs],
+                dynamic_shapes=dynamic_shapes,
+                opset_version=OPSET,
+                external_data=False,
+                verbose=False,
+            )
+    except torch.onnx.errors.OnnxExporterError as error:
+        raise GraphMismatchError(
+            "the network cannot be turned into ONNX",
+            got=type(error).__name__,
+            expected="operators that torch.onnx knows",
+            remedy="export the model to ONNX yourself and give the .onnx",
+        ) from error
     if program is None:
         raise GraphMismatchError("torch.onnx.export gave no program")
     model: onnx.ModelProto = program.model_proto
@@ -255,7 +286,10 @@ def export_module(module: torch.nn.Module, network: Network) -> onnx.ModelProto:
     return model
 
 
-def _reference(module: torch.nn.Module, network: Network) -> Reference:
+def torch_reference(
+    module: Callable[[torch.Tensor], torch.Tensor | Sequence[torch.Tensor]], network: Network
+) -> Reference:
+    """What a module gives, by the names of the task's outputs."""
     names = [output.name for output in network.outputs]
 
     def run(tensor: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:

@@ -6,20 +6,16 @@ import logging
 import warnings
 from pathlib import Path
 
-import numpy as np
-import onnx
 import torch
-from numpy.typing import NDArray
 
 from medsdk.tasks import Network
 from medsdk_export._pt2_archive import ArchiveFacts, damaged, judge_archive
 from medsdk_export.architectures import NAMES
 from medsdk_export.digests import sha256_of_file
 from medsdk_export.errors import GraphMismatchError
-from medsdk_export.from_torch import fit_parameters
-from medsdk_export.graphs import OPSET, default_opset, prepare
+from medsdk_export.from_torch import fit_parameters, to_onnx, torch_reference
 from medsdk_export.keras_source.obstacles import refuse_size
-from medsdk_export.sources import Reference, SourceNetwork, filling
+from medsdk_export.sources import SourceNetwork, filling
 
 _TAILS = (
     *("view", "reshape", "flatten", "squeeze", "unsqueeze", "clone", "contiguous", "permute"),
@@ -64,8 +60,8 @@ def read_torch_program(path: Path, network: Network) -> SourceNetwork:
         parameters = fit_parameters(network.architecture.name, parameters, program.state_dict)
     fixed = _check(program, facts, network)
     return SourceNetwork(
-        model=_export(program, network),
-        reference=filling(_reference(program, network), fixed),
+        model=to_onnx(program, None, network, None),
+        reference=filling(torch_reference(program.module(check_guards=False), network), fixed),
         parameters=parameters,
         facts={
             "framework": "torch",
@@ -172,52 +168,6 @@ def _check(
             remedy="set batch in the task file, or export with dynamic_shapes for axis 0",
         )
     return batch
-
-
-def _export(program: torch.export.ExportedProgram, network: Network) -> onnx.ModelProto:
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            made = torch.onnx.export(
-                program,
-                dynamo=True,
-                input_names=[network.input.name],
-                output_names=[output.name for output in network.outputs],
-                opset_version=OPSET,
-                external_data=False,
-                verbose=False,
-            )
-    except torch.onnx.errors.OnnxExporterError as error:
-        raise GraphMismatchError(
-            "the program cannot be turned into ONNX",
-            got=type(error).__name__,
-            expected="operators that torch.onnx knows",
-            remedy="export the model to ONNX yourself and give the .onnx",
-        ) from error
-    assert made is not None
-    model: onnx.ModelProto = made.model_proto
-    if default_opset(model) != OPSET:
-        raise GraphMismatchError(
-            "the exporter gave another opset than was asked for",
-            got=str(default_opset(model)),
-            expected=str(OPSET),
-        )
-    prepare(model)
-    return model
-
-
-def _reference(program: torch.export.ExportedProgram, network: Network) -> Reference:
-    names = [output.name for output in network.outputs]
-    module = program.module(check_guards=False)
-
-    def run(tensor: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-        with torch.inference_mode():
-            result = module(torch.from_numpy(np.array(tensor)))
-        results = result if isinstance(result, tuple | list) else (result,)
-        return {name: item.numpy() for name, item in zip(names, results, strict=True)}
-
-    return run
 
 
 def _text(shape: list[int | None]) -> str:
