@@ -161,10 +161,7 @@ def native_frame(
     else:
         stored = header.dtype.newbyteorder("<" if little else ">")
         flat = np.frombuffer(data, stored, size // stored.itemsize, start).astype(header.dtype)
-    unused = header.bits_allocated - header.bits_stored
-    if unused:
-        # Up and down again: clears the unused bits, or fills them with the sign.
-        flat = np.right_shift(np.left_shift(flat, unused), unused)
+    flat = _of_bits(flat, header, header.bits_stored)
     if header.samples == 1:
         return flat.reshape(header.rows, header.columns)
     if header.photometric == "YBR_FULL_422":
@@ -258,14 +255,33 @@ def _stream(data: bytes, header: PixelHeader, uid: str) -> Codestream:
 def _as_stored(
     samples: NDArray[np.generic], stream: Codestream, header: PixelHeader
 ) -> NDArray[np.generic]:
-    """With the header's sign: a codestream may hold two's complement as unsigned numbers."""
-    if header.signed != stream.signed and stream.bits < 32:
-        wide = samples.astype(np.int64)
-        wide &= (1 << stream.bits) - 1
-        if header.signed:
-            wide -= (wide >> (stream.bits - 1)) << stream.bits
-        samples = wide
-    return np.array(samples, header.dtype, order="C")
+    """As an uncompressed object gives them: with the header's sign, and BitsStored alone.
+
+    A codestream may hold two's complement as unsigned numbers, in fewer bits than the object
+    names or with others above them. A lossy one that has more bits passes the ends of the range
+    by a little; those are clipped, as the bits above would turn white into black.
+    """
+    result = np.array(samples, header.dtype, order="C")
+    if stream.lossless or stream.bits <= header.bits_stored:
+        return _of_bits(result, header, min(stream.bits, header.bits_stored))
+    if stream.signed != header.signed:
+        raise PixelInputRefusedError.not_offered(
+            "a lossy frame with another sign and more bits than its header",
+            f"{stream.bits} bits, {'signed' if stream.signed else 'unsigned'}",
+            f"{header.bits_stored} bits, {'signed' if header.signed else 'unsigned'}",
+            "export the object uncompressed",
+        )
+    low = -(1 << (header.bits_stored - 1)) if header.signed else 0
+    return np.clip(result, low, low + (1 << header.bits_stored) - 1)
+
+
+def _of_bits(samples: NDArray[np.generic], header: PixelHeader, bits: int) -> NDArray[np.generic]:
+    """Samples by their lowest bits: those above are cleared, or filled with the sign."""
+    unused = header.bits_allocated - bits
+    if not unused:
+        return samples
+    result: NDArray[np.generic] = np.right_shift(np.left_shift(samples, unused), unused)
+    return result
 
 
 def shown(

@@ -356,6 +356,44 @@ def test_packbits_as_the_standard_has_it():
             decode_rle(broken, 8, 1)
 
 
+@pytest.mark.parametrize("syntax", [RLE, LOSSLESS, LS, J2K_LOSSLESS])
+@pytest.mark.parametrize("dtype", [np.uint16, np.int16])
+def test_unused_high_bits_say_nothing_in_a_compressed_frame(wrapped, syntax, dtype):
+    words = np.array([[0x0FFF, 0x0800, 0x07FF, 0xF001]] * 64, np.uint16).repeat(16, axis=1)
+    high, low = ((words >> shift).astype(np.uint8).tobytes() for shift in (8, 0))
+    segment = [b"".join(bytes([0, value]) for value in plane) for plane in (high, low)]
+    header = struct.pack("<16I", 2, 64, 64 + len(segment[0]), *[0] * 13)
+    data = {
+        RLE: header + segment[0] + segment[1],
+        LOSSLESS: jpeg_writing.lossless([words], 16, 2),
+        LS: bytes(jpeg_ls.encode_buffer(words.tobytes(), *words.shape, 1, 16)),
+        J2K_LOSSLESS: openjpeg.encode(words, bits_stored=16),
+    }[syntax]
+    frame = wrapped(syntax, words.view(dtype), data, bits_stored=12).frame(1)
+    want = [4095, 2048, 2047, 1] if dtype == np.uint16 else [-1, -2048, 2047, 1]
+    assert frame.array.dtype == dtype
+    assert frame.array[0, ::16].tolist() == want
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_a_lossy_frame_that_passes_its_range_is_clipped(wrapped, signed):
+    dtype = np.int16 if signed else np.uint16
+    low, high = (-2048, 2047) if signed else (0, 4095)
+    beyond = np.tile([low, low - signed * 400, high, high + 400], (64, 16)).astype(dtype)
+    if signed:
+        syntax, off = J2K, 100
+        data = openjpeg.encode(beyond, bits_stored=16, compression_ratios=[2])
+        assert not jpeg_2000_header(data).lossless
+    else:
+        syntax, off = LS_NEAR, 2
+        data = bytes(jpeg_ls.encode_array(beyond, off))
+    frame = wrapped(syntax, beyond, data, bits_stored=12).frame(1)
+    assert np.abs(frame.array.astype(int) - np.clip(beyond, low, high)).max() <= off
+    other = beyond.view(np.uint16 if signed else np.int16)
+    with pytest.raises(PixelInputRefusedError, match="another sign"):
+        wrapped(syntax, other, data, bits_stored=12).frame(1)
+
+
 # Frames and fragments
 
 
