@@ -167,13 +167,33 @@ def _parse(data: bytes, limits: DicomLimits) -> Dataset:
         check_syntax(syntax)
         _check_items(data, limits)
         with reading("the object"):
-            return dcmread(_CountedReads(data, limits))
+            return _complete(dcmread(_CountedReads(data, limits)))
     inflated = _inflated(data[end:], limits)
     _check_items(inflated, limits)
     with reading("the object"):
         dataset: Dataset = read_dataset(_CountedReads(inflated, limits), False, True)
         dataset.file_meta = FileMetaDataset(meta)
-        return dataset
+        return _complete(dataset)
+
+
+def _complete(dataset: Dataset) -> Dataset:
+    """Refuse what pydicom gives without an error where a file ends before its pixels.
+
+    Where a value of undefined length hits the end, it gives no elements at all; another value is
+    as long as the file goes.
+    """
+    from pydicom.dataelem import RawDataElement
+
+    last = dataset.get_item(max(dataset.keys())) if len(dataset) else None
+    cut = (
+        isinstance(last, RawDataElement)
+        and last.tag.group < 0x7FE0
+        and last.length != 0xFFFFFFFF
+        and len(last.value or b"") < last.length
+    )
+    if last is None or cut:
+        raise PixelInputUnreadableError.malformed("the object")
+    return dataset
 
 
 def _check_items(data: bytes, limits: DicomLimits) -> None:

@@ -188,7 +188,8 @@ def open_dicom(
             release does not read, or a source of another type.
     """
     dataset = parsed(source, limits)
-    if modalities:
+    # Without modality and pixels it is no image, or the beginning of one: it has no other kind.
+    if modalities and ("Modality" in dataset or "PixelData" in dataset):
         check_modality(text(dataset, "Modality"), modalities)
     return _image(dataset, limits)
 
