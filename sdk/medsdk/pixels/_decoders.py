@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from medsdk.pixels._codestream import Codestream
 from medsdk.pixels._rle import decode_rle
+from medsdk.pixels.errors import DecoderMissingError
 
 Samples = NDArray[np.generic]
 """rows x columns, or rows x columns x components."""
@@ -59,11 +60,29 @@ def _installed(package: str, module: str) -> str | None:
         return None
 
 
+def _check_pillow() -> None:
+    """A switch of the whole process makes Pillow give half a frame where the other half is gone.
+
+    Raises:
+        DecoderMissingError: Somebody has turned it on.
+    """
+    from PIL import ImageFile
+
+    if ImageFile.LOAD_TRUNCATED_IMAGES:
+        raise DecoderMissingError(
+            "Pillow is set to give damaged images as if they were whole",
+            got="PIL.ImageFile.LOAD_TRUNCATED_IMAGES is True in this process",
+            expected="False, as Pillow has it by default",
+            remedy="do not set it in a process that answers for images",
+        )
+
+
 def _pillow_jpeg(data: bytes, stream: Codestream, syntax: str) -> Samples:
     """Libjpeg's fast conversion to RGB where it knows the colour; else as stored."""
     del syntax
     from PIL import Image
 
+    _check_pillow()
     with Image.open(BytesIO(data), formats=("JPEG",)) as image:
         if stream.components == 3 and stream.says == "RGB" != stream.assumed:
             image.draft("YCbCr", image.size)  # says "leave it", as that is what it takes it for
@@ -76,6 +95,7 @@ def _pillow_jpeg_2000(data: bytes, stream: Codestream, syntax: str) -> Samples:
     del syntax
     from PIL import Image
 
+    _check_pillow()
     with Image.open(BytesIO(data[stream.start :]), formats=("JPEG2000",)) as image:
         samples = np.asarray(image)
     if samples.dtype == np.uint8:

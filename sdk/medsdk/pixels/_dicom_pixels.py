@@ -187,7 +187,7 @@ def compressed_frame(
         and whether colour samples are YBR, not RGB.
 
     Raises:
-        DecoderMissingError: No decoder for it is installed.
+        DecoderMissingError: No decoder for it is installed, or Pillow is set to take half frames.
         PixelInputUnreadableError: The frame is damaged, or is not what the header says.
     """
     name = syntax_name(uid)
@@ -243,7 +243,7 @@ def _stream(data: bytes, header: PixelHeader, uid: str) -> Codestream:
         raise PixelInputRefusedError.not_offered(
             "colour of another depth in a compressed frame", f"{stream.bits} bits", "8 bits"
         )
-    if uid in _SOF and uid != JPEG_BASELINE:  # Pillow looks for itself
+    if uid in _SOF:
         check_scans(data, stream.components)
     if uid in _LOSSY_JPEG:
         # The codestream's markers are more often right than the object's attribute.

@@ -264,7 +264,7 @@ class PixelInputRefusedError(MedsdkError):
 
 
 class DecoderMissingError(MedsdkError):
-    """The transfer syntax is known, its decoder is not installed."""
+    """The transfer syntax is known, its decoder is not installed or not fit for use."""
 
     code = "decoder-missing"
     exit_status = 3

@@ -14,7 +14,7 @@ import numpy as np
 import openjpeg.utils as openjpeg
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFile
 from pydicom.encaps import encapsulate, encapsulate_extended
 from pydicom.pixels.processing import convert_color_space
 
@@ -603,6 +603,31 @@ def test_damage_inside_a_frame_is_an_error_or_a_frame(wrapped, syntax):
         except (PixelInputUnreadableError, PixelInputRefusedError):
             continue
         assert frame.array.shape == grey.shape
+
+
+@pytest.mark.parametrize("syntax", [BASELINE, EXTENDED, J2K])
+def test_half_a_frame_is_none_whatever_pillow_is_set_to(wrapped, monkeypatch, syntax):
+    _only(monkeypatch, "pillow")
+    grey = RNG.integers(0, 256, (64, 64)).astype(np.uint8)
+    jpeg = _jpeg(Image.fromarray(grey))
+    data = {BASELINE: jpeg, EXTENDED: jpeg}.get(syntax, openjpeg.encode(grey, 8))
+    for half in (data[: len(data) // 2], data[:-2], data[:-1]):
+        with pytest.raises(PixelInputUnreadableError):
+            wrapped(syntax, grey, half).frame(1)
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    with pytest.raises((PixelInputUnreadableError, DecoderMissingError)):
+        wrapped(syntax, grey, data[: len(data) // 2]).frame(1)
+    with pytest.raises(DecoderMissingError, match="LOAD_TRUNCATED_IMAGES") as caught:
+        wrapped(syntax, grey, data).frame(1)
+    assert caught.value.exit_status == 3
+
+
+def test_a_baseline_frame_without_its_end_stops_before_the_decoder(wrapped, no_decoder):
+    grey = RNG.integers(0, 256, (64, 64)).astype(np.uint8)
+    data = _jpeg(Image.fromarray(grey))
+    for half in (data[: len(data) // 2], data[:-2], data[:-2] + b"\xff\xdb\0\2"):
+        with pytest.raises(PixelInputUnreadableError):
+            wrapped(BASELINE, grey, half).frame(1)
 
 
 # Which decoder
