@@ -60,6 +60,8 @@ _SOF = {
 }
 _JPEG_2000 = (JPEG_2000_LOSSLESS, JPEG_2000, *HTJ2K)
 _LOSSY_JPEG = (JPEG_BASELINE, JPEG_EXTENDED)
+_NO_PALETTE = (*_LOSSY_JPEG, JPEG_2000, HTJ2K[-1])
+"""May be lossy and need not say so: JPEG 2000 with the reversible transform can be cut short."""
 
 
 def syntax_name(uid: str) -> str:
@@ -123,15 +125,20 @@ def check_pixel_bytes(header: PixelHeader, uid: str, length: int) -> None:
                 f"{header.columns} pixels of {header.photometric}, {header.bits_allocated} bits",
             )
         return
-    if header.photometric == "PALETTE COLOR" and uid in _LOSSY_JPEG:
-        raise PixelInputRefusedError.not_offered(
-            "PALETTE COLOR in a lossy syntax", syntax_name(uid), "a lossless syntax"
-        )
+    if header.photometric == "PALETTE COLOR" and uid in _NO_PALETTE:
+        raise _lossy_palette(uid)
     # Two bytes of RLE can unfold to 128: more input than pixels is an attack or damage.
     if uid == RLE and length > 2 * header.all_bytes + 256 * header.number_of_frames + 4096:
         raise PixelInputUnreadableError.sizes(
             f"{length} bytes of RLE in PixelData", f"pixels of {header.all_bytes} bytes"
         )
+
+
+def _lossy_palette(uid: str) -> PixelInputRefusedError:
+    """Indices that are off by one are other colours altogether."""
+    return PixelInputRefusedError.not_offered(
+        "PALETTE COLOR in a lossy coding", syntax_name(uid), "a lossless syntax"
+    )
 
 
 def native_frame(
@@ -235,6 +242,8 @@ def _stream(data: bytes, header: PixelHeader, uid: str) -> Codestream:
             f"{got[0]} x {got[1]} pixels of {got[2]} x {stream.bits} bits in a compressed frame",
             f"{expected[0]} x {expected[1]} pixels of {expected[2]} x {header.bits_allocated} bits",
         )
+    if header.photometric == "PALETTE COLOR" and not stream.lossless:
+        raise _lossy_palette(uid)
     if uid not in _LOSSY_JPEG and stream.subsampled:
         raise PixelInputRefusedError.not_offered(
             "subsampled colour in that transfer syntax", syntax_name(uid), "colour without it"

@@ -446,6 +446,38 @@ def test_fragments_that_nothing_assigns_are_unreadable(make_dataset, as_file):
         open_dicom(as_file(dataset))
 
 
+@pytest.mark.parametrize("syntax", [RLE, BASELINE, LS, J2K_LOSSLESS])
+@pytest.mark.parametrize("table", ["basic", "extended", "none"])
+@pytest.mark.parametrize("frames", [None, 1])
+def test_frames_that_the_header_does_not_count_are_not_dropped(
+    make_dataset, as_file, syntax, table, frames
+):
+    grey = RNG.integers(0, 256, (64, 64)).astype(np.uint8)
+    data = {
+        RLE: struct.pack("<16I", 1, 64, *[0] * 14) + b"\x81a" * 32,
+        BASELINE: _jpeg(Image.fromarray(grey)),
+        LS: bytes(jpeg_ls.encode_array(grey)),
+    }.get(syntax, openjpeg.encode(grey, 8))
+    dataset = make_dataset(grey, syntax=syntax)
+    if frames:
+        dataset.NumberOfFrames = frames
+
+    def put(parts: list[bytes], **how: Any) -> Any:
+        if table == "extended":
+            encapsulated, offsets, lengths = encapsulate_extended(parts)
+            dataset.PixelData, dataset.ExtendedOffsetTable = encapsulated, offsets
+            dataset.ExtendedOffsetTableLengths = lengths
+        else:
+            dataset.PixelData = encapsulate(parts, has_bot=table == "basic", **how)
+        dataset["PixelData"].VR = "OB"
+        return as_file(dataset)
+
+    with pytest.raises(PixelInputUnreadableError, match="2 frames in PixelData"):
+        open_dicom(put([data, data]))
+    if table != "extended":  # one frame in several fragments stays one
+        assert open_dicom(put([data], fragments_per_frame=3)).number_of_frames == 1
+
+
 # What a codestream says before a decoder sees it
 
 
@@ -753,8 +785,34 @@ def test_colours_that_a_syntax_cannot_have_are_refused(wrapped, syntax, photomet
 
 
 def test_a_palette_in_lossy_jpeg_is_refused(make_dataset, as_file):
-    dataset = make_dataset(np.zeros((8, 8), np.uint8), syntax=BASELINE, photometric="PALETTE COLOR")
-    dataset.PixelData = encapsulate([b"\0" * 40])
-    dataset["PixelData"].VR = "OB"
-    with pytest.raises(PixelInputRefusedError, match="lossy"):
-        open_dicom(as_file(dataset))
+    for syntax in (BASELINE, EXTENDED, J2K, HTJ2K[2]):
+        dataset = make_dataset(np.zeros((8, 8), np.uint8), syntax=syntax)
+        dataset.PhotometricInterpretation = "PALETTE COLOR"
+        dataset.PixelData = encapsulate([b"\0" * 40])
+        dataset["PixelData"].VR = "OB"
+        with pytest.raises(PixelInputRefusedError, match="lossy"):
+            open_dicom(as_file(dataset))
+
+
+def test_a_palette_is_refused_where_the_codestream_is_lossy(wrapped):
+    indices = RNG.integers(0, 256, (64, 64)).astype(np.uint8)
+    palette: dict[str, Any] = {"photometric": "PALETTE COLOR"}
+    for color in ("Red", "Green", "Blue"):
+        palette[f"{color}PaletteColorLookupTableDescriptor"] = [256, 0, 8]
+        palette[f"{color}PaletteColorLookupTableData"] = bytes(reversed(range(256)))
+    for near in (0, 1):
+        image = wrapped(LS_NEAR, indices, bytes(jpeg_ls.encode_array(indices, near)), **palette)
+        if near:
+            with pytest.raises(PixelInputRefusedError, match="lossy"):
+                image.frame(1)
+        else:
+            assert np.array_equal(image.frame(1).array[..., 0], 255 - indices)
+    for irreversible in (False, True):
+        stream = io.BytesIO()
+        Image.fromarray(indices).save(stream, "JPEG2000", irreversible=irreversible, no_jp2=True)
+        image = wrapped(J2K_LOSSLESS, indices, stream.getvalue(), **palette)
+        if irreversible:
+            with pytest.raises(PixelInputRefusedError, match="lossy"):
+                image.frame(1)
+        else:
+            assert np.array_equal(image.frame(1).array[..., 0], 255 - indices)
