@@ -47,17 +47,26 @@ class Decoder:
 
     @property
     def name(self) -> str | None:
-        """Package and version, None where it is not installed."""
+        """Package and version, None where it is not installed.
+
+        Raises:
+            DecoderMissingError: It is installed and does not load. The next one is not taken in
+                its place quietly.
+        """
         return _installed(self.package, self.module) if self.module else self.package
 
 
 @cache
 def _installed(package: str, module: str) -> str | None:
     try:
-        import_module(module)
-        return f"{package} {version(package)}"
-    except (ImportError, PackageNotFoundError):
+        name = f"{package} {version(package)}"
+    except PackageNotFoundError:
         return None
+    try:
+        import_module(module)
+    except Exception as error:  # a library that was built for another numpy raises any kind
+        raise DecoderMissingError.broken(name, type(error).__name__) from error
+    return name
 
 
 def _check_pillow() -> None:

@@ -284,6 +284,21 @@ class DecoderMissingError(MedsdkError):
             remedy='pip install "medsdk[dicom]"',
         )
 
+    @classmethod
+    def broken(cls, decoder: str, error: str) -> Self:
+        """A decoder is installed and cannot be imported.
+
+        Args:
+            decoder: Package and version.
+            error: The class of what its import raised.
+        """
+        return cls(
+            "a decoder is installed and does not load",
+            got=f"{decoder}, whose import raised {error}",
+            expected="a package that this Python can import",
+            remedy=f"reinstall it: pip install --force-reinstall {decoder.split()[0]}",
+        )
+
 
 class KernelUnavailableError(MedsdkError):
     """A resize that the schema names and this release does not offer."""

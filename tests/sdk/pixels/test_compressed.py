@@ -706,6 +706,25 @@ def test_a_missing_decoder_is_named(wrapped, monkeypatch, syntax, name, package)
     assert error.remedy == 'pip install "medsdk[dicom]"'
 
 
+@pytest.mark.parametrize("error", [ValueError, ImportError, OSError, AttributeError])
+def test_a_decoder_that_does_not_load_is_named(wrapped, monkeypatch, error):
+    def broken(module: str) -> Any:
+        raise error("numpy.dtype size changed in /home/somebody")
+
+    grey = np.zeros((64, 64), np.uint8)
+    image = wrapped(J2K, grey, openjpeg.encode(grey, 8))
+    _decoders._installed.cache_clear()
+    monkeypatch.setattr(_decoders, "import_module", broken)
+    with pytest.raises(DecoderMissingError, match="does not load") as caught:
+        image.frame(1)
+    assert caught.value.exit_status == 3
+    assert caught.value.got.startswith("pylibjpeg-openjpeg ")
+    assert error.__name__ in caught.value.got
+    assert "somebody" not in str(caught.value)
+    monkeypatch.undo()
+    assert image.frame(1).decoder.startswith("pylibjpeg-openjpeg ")  # it is asked again
+
+
 FAKE = """
 import sys
 sys.stderr.write("libjpeg was imported\\n")
