@@ -9,9 +9,12 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from medsdk.pixels._dicom_pixels import DEFLATED, check_syntax
 from medsdk.pixels._quiet import reading
 from medsdk.pixels.errors import PixelInputRefusedError, PixelInputUnreadableError
+from medsdk.pixels.frame import Frame
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -84,9 +87,21 @@ def parsed(source: object, limits: DicomLimits) -> Dataset:
             "the source is of no type that can be opened",
             got=type(source).__name__,
             expected="a path, bytes, or a pydicom Dataset",
-            remedy="give arrays as Frame(array, color=..., value_kind=...)",
+            remedy=_remedy(source),
         )
     return source
+
+
+def _remedy(source: object) -> str:
+    """What to do with a source of another type."""
+    if isinstance(source, Frame | np.ndarray):
+        return (
+            "pixels need no opening: give the Frame, or the array, to Engine.predict(frame), one "
+            "by one"
+        )
+    if isinstance(source, bytearray | memoryview):
+        return "give bytes(source)"
+    return "give the DICOM object; pixels from elsewhere go to Engine.predict(Frame(array, ...))"
 
 
 def check_has_syntax(syntax: str) -> None:

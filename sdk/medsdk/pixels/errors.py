@@ -200,13 +200,21 @@ class PixelInputRefusedError(MedsdkError):
         return cls("the frame's array is refused", got=got, expected=expected, remedy=remedy)
 
     @classmethod
-    def roi(cls, got: str, expected: str) -> Self:
-        """A region of interest that cannot be used."""
+    def roi(cls, got: str, expected: str, remedy: str = "") -> Self:
+        """A region of interest that cannot be used.
+
+        Args:
+            got: What was given.
+            expected: What would have been right.
+            remedy: What to do, where it is not to write the region properly.
+        """
         return cls(
             "the region of interest is refused",
             got=got,
             expected=expected,
-            remedy="give roi as x0,y0,x1,y1 in pixels of the stored frame, outer corners",
+            remedy=remedy
+            or "give roi as medsdk.Box(x0, y0, x1, y1), on the command line --roi x0,y0,x1,y1, in "
+            "pixels of the stored frame, outer corners",
         )
 
     @classmethod
