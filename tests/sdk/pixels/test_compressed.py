@@ -18,7 +18,7 @@ from PIL import Image, ImageFile
 from pydicom.encaps import encapsulate, encapsulate_extended
 from pydicom.pixels.processing import convert_color_space
 
-from medsdk.pixels import _decoders, open_dicom
+from medsdk.pixels import _decoders, _rle, open_dicom
 from medsdk.pixels._codestream import JPEG_SEQUENTIAL, jpeg_2000_header, jpeg_header
 from medsdk.pixels._color import rgb_from_ybr
 from medsdk.pixels._decoders import DECODERS, HTJ2K, RLE
@@ -346,6 +346,20 @@ def test_broken_rle_is_unreadable(wrapped, monkeypatch, package, segments):
         return
     with pytest.raises(PixelInputUnreadableError, match="RLE"):
         image.frame(1)
+
+
+def test_runs_of_one_byte_cannot_take_for_ever(wrapped, monkeypatch):
+    """64 MiB of them took 25 seconds, as did as many that say nothing."""
+    _only(monkeypatch, "medsdk")
+    monkeypatch.setattr(_rle, "LARGEST_RUN_COUNT", 40)
+    two_segments = struct.pack("<16I", 2, 64, 64 + 40, *[0] * 13)
+    whole = wrapped(RLE, np.zeros((4, 5), np.uint16), two_segments + b"\0a" * 40).frame(1)
+    assert whole.array.tolist() == [[0x6161] * 5] * 4
+    for segments in (b"\0a" * 20 + b"\0a\x80" * 20, b"\0a" * 20 + b"\x80" * 40):
+        image = wrapped(RLE, np.zeros((4, 5), np.uint16), two_segments + segments)
+        with pytest.raises(DecoderMissingError, match="more than 40 runs") as caught:
+            image.frame(1)
+        assert caught.value.remedy == 'pip install "medsdk[dicom]"'
 
 
 def test_packbits_as_the_standard_has_it():
