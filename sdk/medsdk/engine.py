@@ -19,6 +19,8 @@ from medsdk.decide.rules import decide
 from medsdk.parity.known_answers import check_on_load
 from medsdk.pipeline import Pipeline
 from medsdk.pixels import Box, DicomImage, Frame, as_frame, check_modality, open_dicom
+from medsdk.pixels.affine import check_roi
+from medsdk.pixels.dicom import check_frame_number
 from medsdk.pixels.errors import PixelInputRefusedError
 from medsdk.plan.candidate import Plan, default_candidate
 from medsdk.results.finding import Finding, Provenance
@@ -65,16 +67,17 @@ class Engine:
         Raises:
             PixelInputUnreadableError: No DICOM, truncated, without pixels.
             PixelInputRefusedError: Another modality, several frames and no `frame_number`, NaN,
-                a shape or dtype that is no image.
+                a shape or dtype that is no image, a `frame_number` or `roi` of another type.
             DecoderMissingError: A compressed syntax without its decoder.
             SessionClosedError: After `close()`.
             ForkedProcessError: In a forked child of the process that loaded the bundle.
         """
+        check_roi(roi)
         if isinstance(source, Frame | np.ndarray):
             contract = self._pipeline.stage.preprocessor.contract
             frame = source if isinstance(source, Frame) else as_frame(source, contract)
-            if frame_number not in (None, 1):
-                raise _no_such_frame(frame_number, 1)
+            if frame_number is not None:
+                check_frame_number(frame_number, 1)
             return self._answer(frame, "array", 1, roi)
         image = self._open(source)
         if frame_number is None and image.number_of_frames != 1:
@@ -104,6 +107,7 @@ class Engine:
         Raises:
             MedsdkError: As `predict` says.
         """
+        check_roi(roi)
         image = self._open(source)
         return (
             self._frame_of(image, number, roi) for number in range(1, image.number_of_frames + 1)
@@ -132,8 +136,7 @@ class Engine:
         return open_dicom(source, modalities=allowed)
 
     def _frame_of(self, image: DicomImage, number: int, roi: Box | None) -> Finding:
-        if not 1 <= number <= image.number_of_frames:
-            raise _no_such_frame(number, image.number_of_frames)
+        check_frame_number(number, image.number_of_frames)
         return self._answer(image.frame(number), uid_hash(image.sop_instance_uid), number, roi)
 
     def _answer(self, frame: Frame, source_uid: str, number: int, roi: Box | None) -> Finding:
@@ -221,12 +224,6 @@ def load(
     except BaseException:
         pipeline.close()
         raise
-
-
-def _no_such_frame(number: int | None, count: int) -> PixelInputRefusedError:
-    return PixelInputRefusedError(
-        "the object has no such frame", got=f"frame {number}", expected=f"1 to {count}"
-    )
 
 
 def _provenance(bundle: Bundle, plan: Plan, pipeline: Pipeline) -> Provenance:

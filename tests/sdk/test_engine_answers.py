@@ -7,6 +7,7 @@ import hashlib
 import io
 from importlib.metadata import version
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -143,6 +144,47 @@ def _resized(shown: NDArray[np.uint8]) -> NDArray[np.float32]:
 def test_a_region_is_refused_where_the_task_takes_none(engine, inputs):
     with pytest.raises(PixelInputRefusedError, match="region of interest"):
         engine.predict(inputs[0], roi=medsdk.Box(0, 0, 10, 10))
+
+
+@pytest.mark.parametrize("roi", [(1, 2, 3, 4), "1,2,3,4", [1, 2, 3, 4], 7, True])
+def test_a_region_of_another_type_is_refused(engine, inputs, roi):
+    array = np.arange(48 * 64, dtype=np.uint16).reshape(48, 64)
+    for ask, source in (
+        (engine.predict, inputs[0]),
+        (engine.predict, medsdk.Frame(array)),
+        (engine.predict_each, inputs[0]),
+    ):
+        with pytest.raises(PixelInputRefusedError, match=type(roi).__name__) as caught:
+            ask(source, roi=roi)
+        assert "medsdk.Box(x0, y0, x1, y1)" in caught.value.remedy
+
+
+@pytest.mark.parametrize("number", ["1", 1.5, 1.0, [1], b"1"])
+def test_a_frame_number_of_another_type_is_refused(engine, clip, inputs, number):
+    array = np.arange(48 * 64, dtype=np.uint16).reshape(48, 64)
+    for source in (clip, inputs[0], medsdk.Frame(array)):
+        with pytest.raises(PixelInputRefusedError, match="whole number from 1") as caught:
+            engine.predict(source, frame_number=number)
+        assert caught.value.got == type(number).__name__
+    with pytest.raises(PixelInputRefusedError, match="whole number from 1"):
+        open_dicom(inputs[0]).frame(number)
+    expected = engine.predict(clip, frame_number=2)
+    assert engine.predict(clip, frame_number=np.int64(2)) == expected
+
+
+def test_what_cannot_be_opened_says_where_it_belongs(engine, inputs):
+    array = np.arange(48 * 64, dtype=np.uint16).reshape(48, 64)
+    cases: tuple[tuple[Any, str], ...] = (
+        (medsdk.Frame(array), r"Engine\.predict\(frame\)"),
+        (array, r"Engine\.predict\(frame\)"),
+        (bytearray(inputs[0]), r"give bytes\(source\)"),
+        (memoryview(inputs[0]), r"give bytes\(source\)"),
+        (7, "give the DICOM object"),
+    )
+    for source, remedy in cases:
+        for ask in (engine.predict_each, open_dicom):
+            with pytest.raises(PixelInputRefusedError, match=remedy):
+                ask(source)
 
 
 def test_several_frames_need_a_frame_number(engine, clip, inputs):

@@ -66,7 +66,8 @@ class Codestream:
         bits: Bits of a sample, the same in every component.
         signed: Samples are signed (JPEG 2000 alone says it).
         subsampled: A component has fewer samples than another.
-        lossless: The mode can only be lossless.
+        lossless: Its coding loses nothing: lossless JPEG, JPEG-LS with NEAR 0, the reversible
+            transform of JPEG 2000 (whose last bit planes may have been cut off all the same).
         says: What the codestream itself says of its colour: an Adobe or JFIF marker or the
             component identifiers R, G, B; None where it leaves that to the object.
         assumed: What libjpeg takes it for when nobody tells it.
@@ -102,6 +103,7 @@ def jpeg_header(data: bytes, allowed: tuple[int, ...]) -> Codestream:
     adobe: int | None = None
     jfif = False
     frame: tuple[int, bytes] | None = None
+    near = 0
     for marker, body in _segments(data):
         if marker == 0xEE and len(body) >= 12 and body.startswith(b"Adobe"):
             adobe = body[11]
@@ -111,6 +113,8 @@ def jpeg_header(data: bytes, allowed: tuple[int, ...]) -> Codestream:
             if frame is not None or marker not in allowed:
                 raise _malformed()
             frame = marker, body
+        elif marker == _SOS:  # in JPEG-LS, NEAR follows the components and their tables
+            near = int.from_bytes(body[1 + 2 * body[0] :][:1], "big") if body else 0
     if frame is None:
         raise _malformed()
     marker, body = frame
@@ -137,7 +141,7 @@ def jpeg_header(data: bytes, allowed: tuple[int, ...]) -> Codestream:
         count,
         bits,
         subsampled=len(samplings) > 1,
-        lossless=marker in JPEG_LOSSLESS,
+        lossless=marker in JPEG_LOSSLESS or (marker in JPEG_LS and near == 0),
         says=says,
         assumed=assumed,
     )
@@ -237,7 +241,7 @@ def jpeg_2000_header(data: bytes) -> Codestream:
         raise PixelInputUnreadableError.sizes(
             f"{tiles} tiles in a frame", f"at most {LARGEST_TILE_COUNT}"
         )
-    _check_packets(data, start + 4 + size, (x1 - x0) * (y1 - y0), count, tiles)
+    reversible = _check_packets(data, start + 4 + size, (x1 - x0) * (y1 - y0), count, tiles)
     depths = set(parts[0::3])
     if len(depths) != 1:
         raise _malformed()
@@ -249,14 +253,20 @@ def jpeg_2000_header(data: bytes) -> Codestream:
         (depth & 0x7F) + 1,
         signed=bool(depth & 0x80),
         subsampled=set(parts[1::3]) | set(parts[2::3]) != {1},
+        lossless=reversible,
         says=None,
         start=start,
     )
 
 
-def _check_packets(data: bytes, position: int, area: int, components: int, tiles: int) -> None:
-    """Bound what COD and COC ask a decoder to keep, those in the headers of tiles included."""
+def _check_packets(data: bytes, position: int, area: int, components: int, tiles: int) -> bool:
+    """Bound what COD and COC ask a decoder to keep, those in the headers of tiles included.
+
+    Returns:
+        Whether all of them name the reversible transform.
+    """
     layers = precincts = blocks = 0
+    reversible = True
     for marker, body in _jpeg_2000_segments(data, position):
         # COD: Scod, progression, 2 bytes of layers, transform, SPcod.
         # COC: the component in 1 or 2 bytes, Scoc, SPcoc.
@@ -267,6 +277,7 @@ def _check_packets(data: bytes, position: int, area: int, components: int, tiles
             layers = max(layers, int.from_bytes(body[2:4], "big"))
         own = body[0] & 1 if marker == 0x52 else body[at - 1] & 1
         levels = body[at]
+        reversible &= body[at + 4] == 1
         if own:
             # A precinct of 2**x by 2**y samples; each level halves the picture.
             sizes = [(size & 15) + (size >> 4) for size in body[at + 5 : at + 6 + levels]]
@@ -290,6 +301,7 @@ def _check_packets(data: bytes, position: int, area: int, components: int, tiles
             raise PixelInputUnreadableError.sizes(
                 f"{count} {what} in a compressed frame", f"at most {limit}"
             )
+    return reversible
 
 
 def _jpeg_2000_segments(data: bytes, position: int) -> Iterator[tuple[int, bytes]]:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from medsdk.pixels._codestream import Codestream
 from medsdk.pixels._rle import decode_rle
+from medsdk.pixels.errors import DecoderMissingError
 
 Samples = NDArray[np.generic]
 """rows x columns, or rows x columns x components."""
@@ -46,17 +47,43 @@ class Decoder:
 
     @property
     def name(self) -> str | None:
-        """Package and version, None where it is not installed."""
+        """Package and version, None where it is not installed.
+
+        Raises:
+            DecoderMissingError: It is installed and does not load. The next one is not taken in
+                its place quietly.
+        """
         return _installed(self.package, self.module) if self.module else self.package
 
 
 @cache
 def _installed(package: str, module: str) -> str | None:
     try:
-        import_module(module)
-        return f"{package} {version(package)}"
-    except (ImportError, PackageNotFoundError):
+        name = f"{package} {version(package)}"
+    except PackageNotFoundError:
         return None
+    try:
+        import_module(module)
+    except Exception as error:  # a library that was built for another numpy raises any kind
+        raise DecoderMissingError.broken(name, type(error).__name__) from error
+    return name
+
+
+def _check_pillow() -> None:
+    """A switch of the whole process makes Pillow give half a frame where the other half is gone.
+
+    Raises:
+        DecoderMissingError: Somebody has turned it on.
+    """
+    from PIL import ImageFile
+
+    if ImageFile.LOAD_TRUNCATED_IMAGES:
+        raise DecoderMissingError(
+            "Pillow is set to give damaged images as if they were whole",
+            got="PIL.ImageFile.LOAD_TRUNCATED_IMAGES is True in this process",
+            expected="False, as Pillow has it by default",
+            remedy="do not set it in a process that answers for images",
+        )
 
 
 def _pillow_jpeg(data: bytes, stream: Codestream, syntax: str) -> Samples:
@@ -64,6 +91,7 @@ def _pillow_jpeg(data: bytes, stream: Codestream, syntax: str) -> Samples:
     del syntax
     from PIL import Image
 
+    _check_pillow()
     with Image.open(BytesIO(data), formats=("JPEG",)) as image:
         if stream.components == 3 and stream.says == "RGB" != stream.assumed:
             image.draft("YCbCr", image.size)  # says "leave it", as that is what it takes it for
@@ -76,6 +104,7 @@ def _pillow_jpeg_2000(data: bytes, stream: Codestream, syntax: str) -> Samples:
     del syntax
     from PIL import Image
 
+    _check_pillow()
     with Image.open(BytesIO(data[stream.start :]), formats=("JPEG2000",)) as image:
         samples = np.asarray(image)
     if samples.dtype == np.uint8:

@@ -172,27 +172,37 @@ def frame_headers(dataset: Dataset, header: PixelHeader, little: bool) -> tuple[
     """
     shared = first_item(dataset, "SharedFunctionalGroupsSequence")
     per_frame = items(dataset, "PerFrameFunctionalGroupsSequence")
+    common = [] if shared is None else [shared]
+    table = _object_table(dataset, header, little)
     if not per_frame:
-        return (_frame_header(dataset, header, little, [g for g in (shared,) if g is not None]),)
+        return (_frame_header(dataset, header, table, common),)
     if len(per_frame) < header.number_of_frames:
         raise PixelInputUnreadableError.sizes(
             f"{len(per_frame)} items in PerFrameFunctionalGroupsSequence",
             f"{header.number_of_frames} items, one a frame",
         )
     return tuple(
-        _frame_header(dataset, header, little, [g for g in (own, shared) if g is not None])
+        _frame_header(dataset, header, table, [own, *common])
         for own in per_frame[: header.number_of_frames]
     )
 
 
+def _object_table(dataset: Dataset, header: PixelHeader, little: bool) -> ModalityLut | None:
+    """The table that all frames share: it has 500 kB, and an object has 100,000 frames."""
+    if header.color == "RGB":
+        return None
+    sequence = first_item(dataset, "ModalityLUTSequence")
+    return None if sequence is None else _table_lut(sequence, header, little)
+
+
 def _frame_header(
-    dataset: Dataset, header: PixelHeader, little: bool, groups: list[Dataset]
+    dataset: Dataset, header: PixelHeader, table: ModalityLut | None, groups: list[Dataset]
 ) -> FrameHeader:
     measures = [first_item(group, "PixelMeasuresSequence") for group in groups]
     transforms = [first_item(group, "PixelValueTransformationSequence") for group in groups]
     spacing = next(_each_spacing([*measures, dataset]), None)
     holder = next((item for item in transforms if item is not None), dataset)
-    return FrameHeader(spacing, _modality_lut(dataset, holder, header, little))
+    return FrameHeader(spacing, table or _rescale(dataset, holder, header))
 
 
 def _each_spacing(holders: list[Dataset | None]) -> Iterator[tuple[float, float]]:
@@ -209,14 +219,9 @@ def _each_spacing(holders: list[Dataset | None]) -> Iterator[tuple[float, float]
             yield numbers[0], numbers[1]
 
 
-def _modality_lut(
-    dataset: Dataset, holder: Dataset, header: PixelHeader, little: bool
-) -> ModalityLut:
+def _rescale(dataset: Dataset, holder: Dataset, header: PixelHeader) -> ModalityLut:
     if header.color == "RGB":
         return ModalityLut()
-    sequence = first_item(dataset, "ModalityLUTSequence")
-    if sequence is not None:
-        return _table_lut(sequence, header, little)
     present = [_get(holder, name) is not None for name in ("RescaleSlope", "RescaleIntercept")]
     if not any(present):
         return ModalityLut()

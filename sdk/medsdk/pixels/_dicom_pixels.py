@@ -60,6 +60,8 @@ _SOF = {
 }
 _JPEG_2000 = (JPEG_2000_LOSSLESS, JPEG_2000, *HTJ2K)
 _LOSSY_JPEG = (JPEG_BASELINE, JPEG_EXTENDED)
+_NO_PALETTE = (*_LOSSY_JPEG, JPEG_2000, HTJ2K[-1])
+"""May be lossy and need not say so: JPEG 2000 with the reversible transform can be cut short."""
 
 
 def syntax_name(uid: str) -> str:
@@ -123,15 +125,20 @@ def check_pixel_bytes(header: PixelHeader, uid: str, length: int) -> None:
                 f"{header.columns} pixels of {header.photometric}, {header.bits_allocated} bits",
             )
         return
-    if header.photometric == "PALETTE COLOR" and uid in _LOSSY_JPEG:
-        raise PixelInputRefusedError.not_offered(
-            "PALETTE COLOR in a lossy syntax", syntax_name(uid), "a lossless syntax"
-        )
+    if header.photometric == "PALETTE COLOR" and uid in _NO_PALETTE:
+        raise _lossy_palette(uid)
     # Two bytes of RLE can unfold to 128: more input than pixels is an attack or damage.
     if uid == RLE and length > 2 * header.all_bytes + 256 * header.number_of_frames + 4096:
         raise PixelInputUnreadableError.sizes(
             f"{length} bytes of RLE in PixelData", f"pixels of {header.all_bytes} bytes"
         )
+
+
+def _lossy_palette(uid: str) -> PixelInputRefusedError:
+    """Indices that are off by one are other colours altogether."""
+    return PixelInputRefusedError.not_offered(
+        "PALETTE COLOR in a lossy coding", syntax_name(uid), "a lossless syntax"
+    )
 
 
 def native_frame(
@@ -161,10 +168,7 @@ def native_frame(
     else:
         stored = header.dtype.newbyteorder("<" if little else ">")
         flat = np.frombuffer(data, stored, size // stored.itemsize, start).astype(header.dtype)
-    unused = header.bits_allocated - header.bits_stored
-    if unused:
-        # Up and down again: clears the unused bits, or fills them with the sign.
-        flat = np.right_shift(np.left_shift(flat, unused), unused)
+    flat = _of_bits(flat, header, header.bits_stored)
     if header.samples == 1:
         return flat.reshape(header.rows, header.columns)
     if header.photometric == "YBR_FULL_422":
@@ -190,7 +194,7 @@ def compressed_frame(
         and whether colour samples are YBR, not RGB.
 
     Raises:
-        DecoderMissingError: No decoder for it is installed.
+        DecoderMissingError: No decoder for it is installed, or Pillow is set to take half frames.
         PixelInputUnreadableError: The frame is damaged, or is not what the header says.
     """
     name = syntax_name(uid)
@@ -238,6 +242,8 @@ def _stream(data: bytes, header: PixelHeader, uid: str) -> Codestream:
             f"{got[0]} x {got[1]} pixels of {got[2]} x {stream.bits} bits in a compressed frame",
             f"{expected[0]} x {expected[1]} pixels of {expected[2]} x {header.bits_allocated} bits",
         )
+    if header.photometric == "PALETTE COLOR" and not stream.lossless:
+        raise _lossy_palette(uid)
     if uid not in _LOSSY_JPEG and stream.subsampled:
         raise PixelInputRefusedError.not_offered(
             "subsampled colour in that transfer syntax", syntax_name(uid), "colour without it"
@@ -246,7 +252,7 @@ def _stream(data: bytes, header: PixelHeader, uid: str) -> Codestream:
         raise PixelInputRefusedError.not_offered(
             "colour of another depth in a compressed frame", f"{stream.bits} bits", "8 bits"
         )
-    if uid in _SOF and uid != JPEG_BASELINE:  # Pillow looks for itself
+    if uid in _SOF:
         check_scans(data, stream.components)
     if uid in _LOSSY_JPEG:
         # The codestream's markers are more often right than the object's attribute.
@@ -258,14 +264,33 @@ def _stream(data: bytes, header: PixelHeader, uid: str) -> Codestream:
 def _as_stored(
     samples: NDArray[np.generic], stream: Codestream, header: PixelHeader
 ) -> NDArray[np.generic]:
-    """With the header's sign: a codestream may hold two's complement as unsigned numbers."""
-    if header.signed != stream.signed and stream.bits < 32:
-        wide = samples.astype(np.int64)
-        wide &= (1 << stream.bits) - 1
-        if header.signed:
-            wide -= (wide >> (stream.bits - 1)) << stream.bits
-        samples = wide
-    return np.array(samples, header.dtype, order="C")
+    """As an uncompressed object gives them: with the header's sign, and BitsStored alone.
+
+    A codestream may hold two's complement as unsigned numbers, in fewer bits than the object
+    names or with others above them. A lossy one that has more bits passes the ends of the range
+    by a little; those are clipped, as the bits above would turn white into black.
+    """
+    result = np.array(samples, header.dtype, order="C")
+    if stream.lossless or stream.bits <= header.bits_stored:
+        return _of_bits(result, header, min(stream.bits, header.bits_stored))
+    if stream.signed != header.signed:
+        raise PixelInputRefusedError.not_offered(
+            "a lossy frame with another sign and more bits than its header",
+            f"{stream.bits} bits, {'signed' if stream.signed else 'unsigned'}",
+            f"{header.bits_stored} bits, {'signed' if header.signed else 'unsigned'}",
+            "export the object uncompressed",
+        )
+    low = -(1 << (header.bits_stored - 1)) if header.signed else 0
+    return np.clip(result, low, low + (1 << header.bits_stored) - 1)
+
+
+def _of_bits(samples: NDArray[np.generic], header: PixelHeader, bits: int) -> NDArray[np.generic]:
+    """Samples by their lowest bits: those above are cleared, or filled with the sign."""
+    unused = header.bits_allocated - bits
+    if not unused:
+        return samples
+    result: NDArray[np.generic] = np.right_shift(np.left_shift(samples, unused), unused)
+    return result
 
 
 def shown(

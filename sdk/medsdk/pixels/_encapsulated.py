@@ -43,6 +43,7 @@ def frame_spans(
     if len(fragments) == frames:
         return tuple((fragment,) for fragment in fragments)
     if frames == 1:
+        _check_one_frame(data, table, extended, fragments)
         return (tuple(fragments),)
     starts = _table_starts(table, extended, fragments, frames)
     if starts is None:
@@ -56,6 +57,26 @@ def frame_spans(
         )
     ends = [*starts[1:], len(fragments)]
     return tuple(tuple(fragments[begin:end]) for begin, end in zip(starts, ends, strict=True))
+
+
+def _check_one_frame(
+    data: bytes,
+    table: bytes,
+    extended: tuple[bytes, bytes] | None,
+    fragments: list[tuple[int, int]],
+) -> None:
+    """Refuse several frames where the header says one: no one would know which was taken."""
+    entries = max(len(table) // 4, 0 if extended is None else len(extended[0]) // 8)
+    begun = entries or sum(
+        data.startswith(_STARTS, begin) or _is_rle(data, begin) for begin, _ in fragments
+    )
+    if begun > 1:
+        raise PixelInputUnreadableError.sizes(f"{begun} frames in PixelData", "1 frame")
+
+
+def _is_rle(data: bytes, begin: int) -> bool:
+    """An RLE header: at most 15 segments, the first behind the header (PS3.5 G.5)."""
+    return 1 <= data[begin] <= 15 and data[begin + 1 : begin + 8] == b"\0\0\0\x40\0\0\0"
 
 
 def _items(data: bytes) -> tuple[bytes, list[tuple[int, int]]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from medsdk.pixels import ultrasound_regions
-from medsdk.pixels.affine import Affine, Box
+from medsdk.pixels.affine import Affine, Box, check_roi
 from medsdk.pixels.errors import PixelInputRefusedError
 from medsdk.tasks.pixel_contract import (
     CentreSquare,
@@ -88,10 +88,11 @@ def region_of(
         frame where it stands over.
 
     Raises:
-        PixelInputRefusedError: `roi` is missing, not taken, outside the frame, smaller than a
-            pixel, or its square is larger than the frame; or there is not exactly one B-mode
+        PixelInputRefusedError: `roi` is missing, not taken, no `Box`, outside the frame, smaller
+            than a pixel, or its square is larger than the frame; or there is not exactly one B-mode
             region inside the frame where the contract crops to it.
     """
+    check_roi(roi)
     whole = Region(0, 0, width, height)
     if isinstance(crop, RegionOfInterest):
         if roi is not None:
@@ -101,7 +102,9 @@ def region_of(
         return whole
     if roi is not None:
         raise PixelInputRefusedError.roi(
-            f"one, for crop {crop.kind!r}", "none: this task chooses its part of the frame itself"
+            f"one, for crop {crop.kind!r}",
+            "none: this task chooses its part of the frame itself",
+            "leave roi out",
         )
     if isinstance(crop, CentreSquare):
         side = min(height, width)

@@ -168,6 +168,8 @@ def _expanded(words: list[int], bits: int, entries: int) -> list[int]:
         # A last odd byte of 8-bit data is padding: no segment has one number.
         while position + 1 < len(words) and (segments is None or segments > 0):
             kind, length = words[position], words[position + 1]
+            if length == 0:  # says nothing, and repeated often enough takes for ever
+                raise _misfit(len(result), entries)
             if kind == 0:
                 result.extend(words[position + 2 : position + 2 + length])
                 position += 2 + length

@@ -9,9 +9,12 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from medsdk.pixels._dicom_pixels import DEFLATED, check_syntax
 from medsdk.pixels._quiet import reading
 from medsdk.pixels.errors import PixelInputRefusedError, PixelInputUnreadableError
+from medsdk.pixels.frame import Frame
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -84,9 +87,21 @@ def parsed(source: object, limits: DicomLimits) -> Dataset:
             "the source is of no type that can be opened",
             got=type(source).__name__,
             expected="a path, bytes, or a pydicom Dataset",
-            remedy="give arrays as Frame(array, color=..., value_kind=...)",
+            remedy=_remedy(source),
         )
     return source
+
+
+def _remedy(source: object) -> str:
+    """What to do with a source of another type."""
+    if isinstance(source, Frame | np.ndarray):
+        return (
+            "pixels need no opening: give the Frame, or the array, to Engine.predict(frame), one "
+            "by one"
+        )
+    if isinstance(source, bytearray | memoryview):
+        return "give bytes(source)"
+    return "give the DICOM object; pixels from elsewhere go to Engine.predict(Frame(array, ...))"
 
 
 def check_has_syntax(syntax: str) -> None:
@@ -167,13 +182,33 @@ def _parse(data: bytes, limits: DicomLimits) -> Dataset:
         check_syntax(syntax)
         _check_items(data, limits)
         with reading("the object"):
-            return dcmread(_CountedReads(data, limits))
+            return _complete(dcmread(_CountedReads(data, limits)))
     inflated = _inflated(data[end:], limits)
     _check_items(inflated, limits)
     with reading("the object"):
         dataset: Dataset = read_dataset(_CountedReads(inflated, limits), False, True)
         dataset.file_meta = FileMetaDataset(meta)
-        return dataset
+        return _complete(dataset)
+
+
+def _complete(dataset: Dataset) -> Dataset:
+    """Refuse what pydicom gives without an error where a file ends before its pixels.
+
+    Where a value of undefined length hits the end, it gives no elements at all; another value is
+    as long as the file goes.
+    """
+    from pydicom.dataelem import RawDataElement
+
+    last = dataset.get_item(max(dataset.keys())) if len(dataset) else None
+    cut = (
+        isinstance(last, RawDataElement)
+        and last.tag.group < 0x7FE0
+        and last.length != 0xFFFFFFFF
+        and len(last.value or b"") < last.length
+    )
+    if last is None or cut:
+        raise PixelInputUnreadableError.malformed("the object")
+    return dataset
 
 
 def _check_items(data: bytes, limits: DicomLimits) -> None:

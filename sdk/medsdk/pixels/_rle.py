@@ -5,6 +5,12 @@ from __future__ import annotations
 import struct
 from itertools import pairwise
 
+from medsdk.pixels.errors import DecoderMissingError
+
+LARGEST_RUN_COUNT = 1 << 22
+"""Most runs of a frame, all segments together: some 3 seconds here. Frames up to 4 MiB never have
+more, and an encoder's runs of a larger one are longer than a byte or two."""
+
 
 def rle_segments(data: bytes, count: int) -> list[bytes]:
     """The segments of a frame.
@@ -39,15 +45,33 @@ def decode_rle(data: bytes, size: int, count: int) -> bytes:
 
     Raises:
         ValueError: The header is wrong, or a segment is too short.
+        DecoderMissingError: It has more runs than can be unpacked here in time.
     """
-    return b"".join(_unpacked(segment, size) for segment in rle_segments(data, count))
+    parts: list[bytes] = []
+    left = LARGEST_RUN_COUNT
+    for segment in rle_segments(data, count):
+        part, left = _unpacked(segment, size, left)
+        parts.append(part)
+    return b"".join(parts)
 
 
-def _unpacked(segment: bytes, size: int) -> bytes:
-    """PackBits: n below 128, then n + 1 bytes as they are; above, one byte 257 - n times."""
+def _unpacked(segment: bytes, size: int, left: int) -> tuple[bytes, int]:
+    """PackBits: n below 128, then n + 1 bytes as they are; above, one byte 257 - n times.
+
+    Returns:
+        The bytes, and how many of the `left` runs are still allowed.
+    """
     result = bytearray()
     position = 0
     while len(result) < size:
+        left -= 1
+        if left < 0:
+            raise DecoderMissingError(
+                "an RLE frame has more runs than the built-in decoder unpacks in time",
+                got=f"more than {LARGEST_RUN_COUNT} runs",
+                expected="the decoder of pylibjpeg-rle, which is faster",
+                remedy='pip install "medsdk[dicom]"',
+            )
         if position + 1 >= len(segment):
             raise ValueError("RLE segment")
         head = segment[position]
@@ -60,4 +84,4 @@ def _unpacked(segment: bytes, size: int) -> bytes:
                 position += 2
             else:
                 position += 1  # says nothing
-    return bytes(result[:size])
+    return bytes(result[:size]), left

@@ -37,6 +37,7 @@ _ALONE = {
     "ISO_IR 148": "iso8859_9",
     "ISO_IR 166": "iso8859_11",
     "ISO_IR 192": "utf_8",
+    "ISO_IR 203": "iso8859_15",
     "GB18030": "gb18030",
     "GBK": "gbk",
 }
@@ -62,12 +63,13 @@ _ESCAPES = {
     b"-L": ("iso8859_5", "ISO 2022 IR 144"),
     b"-M": ("iso8859_9", "ISO 2022 IR 148"),
     b"-T": ("iso8859_11", "ISO 2022 IR 166"),
+    b"-b": ("iso8859_15", "ISO 2022 IR 203"),
 }
 """What follows ESC, to the codec that it turns on and the character set that allows it (PS3.3
 tables C.12-3 and C.12-4)."""
 
 _PIECE = re.compile(
-    rb"\x1b(?P<escape>\$\([A-Z]|\$\)[A-Z]|\$[A-Z]|[()\-][A-Z])(?P<after>[^\x1b]*)|(?P<plain>[^\x1b]+)"
+    rb"\x1b(?P<escape>\$\([A-Z]|\$\)[A-Z]|\$[A-Z]|[()\-][A-Zb])(?P<after>[^\x1b]*)|(?P<plain>[^\x1b]+)"
 )
 
 
@@ -123,6 +125,8 @@ class TextAttributes:
             return ""
         stored, value = self._values[tag]
         if isinstance(value, str):
+            if "\ufffd" in value:  # pydicom read it before us and put this for what it could not
+                raise PixelInputUnreadableError.text(keyword)
             decoded = value
         else:
             try:
@@ -160,14 +164,15 @@ def _text_value(element: object) -> tuple[str, bytes | str] | None:
 
 
 def _person_name(value: object) -> bytes | str:
-    """A name that pydicom has parsed: its bytes where it came from a file."""
+    """A name that pydicom has parsed: its bytes, unless they are already of what was replaced."""
     from pydicom.multival import MultiValue
 
     names = list(value) if isinstance(value, MultiValue) else [value]
     raw = [getattr(name, "original_string", None) for name in names]
-    if all(isinstance(item, bytes) for item in raw):
+    decoded = "\\".join(map(str, names))
+    if "\ufffd" not in decoded and all(isinstance(item, bytes) for item in raw):
         return b"\\".join(item for item in raw if isinstance(item, bytes))
-    return "\\".join(map(str, names))
+    return decoded
 
 
 def _character_sets(dataset: Dataset) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 
 from medsdk.pixels.errors import PixelInputRefusedError
 
@@ -75,7 +76,7 @@ class Box:
         y1: Bottom edge, above y0.
 
     Raises:
-        PixelInputRefusedError: A number is not finite, or the box is empty or turned over.
+        PixelInputRefusedError: A corner is no finite number, or the box is empty or turned over.
     """
 
     x0: float
@@ -84,8 +85,13 @@ class Box:
     y1: float
 
     def __post_init__(self) -> None:
-        if not all(math.isfinite(value) for value in self.corners):
-            raise PixelInputRefusedError.roi("a corner that is not finite", "finite numbers")
+        for value in self.corners:
+            if not isinstance(value, Real):
+                raise PixelInputRefusedError.roi(
+                    f"a corner of type {type(value).__name__}", "finite numbers"
+                )
+            if not _is_finite(value):
+                raise PixelInputRefusedError.roi("a corner that is not finite", "finite numbers")
         if self.x0 >= self.x1 or self.y0 >= self.y1:
             raise PixelInputRefusedError.roi(
                 f"an empty box ({self})", "x0 below x1 and y0 below y1"
@@ -132,3 +138,20 @@ class Box:
     def height(self) -> float:
         """Rows from the top to the bottom edge."""
         return self.y1 - self.y0
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond any float
+        return False
+
+
+def check_roi(roi: object) -> None:
+    """Refuse what is given in place of a region of interest.
+
+    Raises:
+        PixelInputRefusedError: It is neither a `Box` nor None.
+    """
+    if not (roi is None or isinstance(roi, Box)):
+        raise PixelInputRefusedError.roi(type(roi).__name__, "a medsdk.Box, or None")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 from medsdk.pixels._decoders import DECODERS, NATIVE
@@ -105,12 +106,7 @@ class DicomImage:
             DecoderMissingError: It is compressed and no decoder is installed.
             PixelInputUnreadableError: It is compressed and cannot be decoded.
         """
-        if not 1 <= number <= self.number_of_frames:
-            raise PixelInputRefusedError(
-                "the object has no such frame",
-                got=f"frame {number}",
-                expected=f"1 to {self.number_of_frames}",
-            )
+        check_frame_number(number, self.number_of_frames)
         index = number - 1
         if self._syntax in UNCOMPRESSED:
             samples = native_frame(
@@ -158,6 +154,27 @@ class DicomImage:
         return self._text.keywords
 
 
+def check_frame_number(number: object, count: int) -> None:
+    """Refuse what is no frame of an object.
+
+    Args:
+        number: What was given.
+        count: Frames that there are.
+
+    Raises:
+        PixelInputRefusedError: It is no whole number from 1 to `count`.
+    """
+    value = int(number) if isinstance(number, Integral) else None
+    if value is None or not 1 <= value <= count:
+        got = type(number).__name__ if value is None else f"frame {value}"
+        raise PixelInputRefusedError(
+            "the object has no such frame",
+            got=got,
+            expected=f"a whole number from 1 to {count}",
+            remedy="count frames from 1, as DICOM does",
+        )
+
+
 def _region_spacing(regions: tuple[UltrasoundRegion, ...]) -> tuple[float, float] | None:
     region = lone_b_mode_region(regions)
     return None if region is None else region.spacing_mm
@@ -188,7 +205,8 @@ def open_dicom(
             release does not read, or a source of another type.
     """
     dataset = parsed(source, limits)
-    if modalities:
+    # Without modality and pixels it is no image, or the beginning of one: it has no other kind.
+    if modalities and ("Modality" in dataset or "PixelData" in dataset):
         check_modality(text(dataset, "Modality"), modalities)
     return _image(dataset, limits)
 

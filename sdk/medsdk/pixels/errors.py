@@ -200,13 +200,21 @@ class PixelInputRefusedError(MedsdkError):
         return cls("the frame's array is refused", got=got, expected=expected, remedy=remedy)
 
     @classmethod
-    def roi(cls, got: str, expected: str) -> Self:
-        """A region of interest that cannot be used."""
+    def roi(cls, got: str, expected: str, remedy: str = "") -> Self:
+        """A region of interest that cannot be used.
+
+        Args:
+            got: What was given.
+            expected: What would have been right.
+            remedy: What to do, where it is not to write the region properly.
+        """
         return cls(
             "the region of interest is refused",
             got=got,
             expected=expected,
-            remedy="give roi as x0,y0,x1,y1 in pixels of the stored frame, outer corners",
+            remedy=remedy
+            or "give roi as medsdk.Box(x0, y0, x1, y1), on the command line --roi x0,y0,x1,y1, in "
+            "pixels of the stored frame, outer corners",
         )
 
     @classmethod
@@ -264,7 +272,7 @@ class PixelInputRefusedError(MedsdkError):
 
 
 class DecoderMissingError(MedsdkError):
-    """The transfer syntax is known, its decoder is not installed."""
+    """The transfer syntax is known, its decoder is not installed or not fit for use."""
 
     code = "decoder-missing"
     exit_status = 3
@@ -282,6 +290,21 @@ class DecoderMissingError(MedsdkError):
             got=f"transfer syntax {syntax}",
             expected=" or ".join(packages),
             remedy='pip install "medsdk[dicom]"',
+        )
+
+    @classmethod
+    def broken(cls, decoder: str, error: str) -> Self:
+        """A decoder is installed and cannot be imported.
+
+        Args:
+            decoder: Package and version.
+            error: The class of what its import raised.
+        """
+        return cls(
+            "a decoder is installed and does not load",
+            got=f"{decoder}, whose import raised {error}",
+            expected="a package that this Python can import",
+            remedy=f"reinstall it: pip install --force-reinstall {decoder.split()[0]}",
         )
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
+from pydicom.encaps import encapsulate
 
+from medsdk.pixels import _decoders, open_dicom
 from medsdk.tasks.pixel_contract import PixelContract
 
 # Where `corpus` and `jpeg_writing` are, which benchmarks use too.
@@ -114,5 +119,79 @@ def make_contract() -> Callable[..., PixelContract]:
         if changes.get("channels", {}).get("order") == "grey":
             document["normalisation"] = {"divide_by": 255.0, "mean": (0.5,), "std": (0.25,)}
         return PixelContract.model_validate(document | changes)
+
+    return make
+
+
+@pytest.fixture
+def wrapped(
+    make_dataset: Callable[..., Any], as_file: Callable[[Any], bytes]
+) -> Callable[..., Any]:
+    """An object around frames: `array` gives its header, `frames` its fragments."""
+
+    def make(
+        syntax: str,
+        array: NDArray[Any],
+        *frames: bytes,
+        photometric: str | None = None,
+        bits_stored: int | None = None,
+        **more: Any,
+    ) -> Any:
+        color = array.ndim == 3
+        dataset = make_dataset(
+            array,
+            syntax=syntax,
+            photometric="RGB" if color else "MONOCHROME2",
+            bits_stored=bits_stored,
+        )
+        if photometric:
+            dataset.PhotometricInterpretation = photometric
+        if len(frames) > 1:
+            dataset.NumberOfFrames = len(frames)
+        dataset.PixelData = encapsulate(list(frames))
+        dataset["PixelData"].VR = "OB"
+        dataset["PixelData"].is_undefined_length = True
+        for keyword, value in more.items():
+            setattr(dataset, keyword, value)
+        return open_dicom(as_file(dataset))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def smooth() -> Callable[[int, int], NDArray[np.uint8]]:
+    """Colours that change slowly, so that lossy codecs stay near them."""
+
+    def make(rows: int, columns: int) -> NDArray[np.uint8]:
+        y, x = np.mgrid[:rows, :columns]
+        planes = [128 + 100 * np.sin(x / 11 + phase) * np.cos(y / 13) for phase in (0, 2, 4)]
+        return np.stack(planes, -1).astype(np.uint8)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def as_jpeg() -> Callable[..., bytes]:
+    """A picture as baseline JPEG, as Pillow writes it."""
+
+    def make(image: Image.Image, **options: Any) -> bytes:
+        stream = io.BytesIO()
+        image.save(stream, "JPEG", quality=95, **options)
+        return stream.getvalue()
+
+    return make
+
+
+@pytest.fixture
+def only(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Pretends that no packages of decoders are installed but those that are named."""
+
+    def make(*packages: str) -> None:
+        real = _decoders._installed
+        monkeypatch.setattr(
+            _decoders,
+            "_installed",
+            lambda package, module: real(package, module) if package in packages else None,
+        )
 
     return make

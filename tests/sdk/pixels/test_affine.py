@@ -1,7 +1,9 @@
 """Boxes and affines."""
 
 import math
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -73,3 +75,15 @@ def test_what_is_no_box_is_refused(text):
         Box.parse(text)
     assert caught.value.exit_status == 2
     assert "x0,y0,x1,y1" in caught.value.remedy
+
+
+@pytest.mark.parametrize("corner", ["0", None, [0], 1j, 10**400, float("nan")])
+def test_a_corner_of_another_kind_is_refused(corner):
+    with pytest.raises(PixelInputRefusedError, match="finite") as caught:
+        Box(corner, 0, 4, 4)
+    assert "medsdk.Box(x0, y0, x1, y1)" in caught.value.remedy
+
+
+def test_corners_may_be_numbers_of_numpy():
+    corners: tuple[Any, ...] = (np.float32(1), np.int64(2), 3, np.uint8(4))
+    assert Box(*corners) == Box(1.0, 2.0, 3.0, 4.0)

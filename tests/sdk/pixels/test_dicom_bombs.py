@@ -124,6 +124,23 @@ def test_many_frames_with_functional_groups(make_dataset, as_file):
         open_dicom(as_file(dataset))
 
 
+def test_many_frames_share_one_table(peak, make_dataset, as_file):
+    frames = 3000
+    dataset = make_dataset(np.zeros((frames, 1, 2), np.uint8), frames=frames)
+    table = Dataset()
+    table.add_new("LUTDescriptor", "US", [0, 0, 16])
+    table.add_new("LUTData", "OW", np.arange(65536, dtype=np.uint16).tobytes())
+    dataset.ModalityLUTSequence = Sequence([table])
+    dataset.PerFrameFunctionalGroupsSequence = Sequence([Dataset() for _ in range(frames)])
+    data = as_file(dataset)
+    assert len(data) < 170_000
+    outcome, size = peak(data)
+    assert outcome == "decoded"
+    assert size < 200_000_000
+    lut = open_dicom(data).frame(frames).modality_lut
+    assert lut.apply(np.array([7, 65535])).tolist() == [7, 65535]
+
+
 def test_counts_are_limits_that_can_be_raised(before_the_pixels):
     data = before_the_pixels(_sequence((ITEM + b"\0\0\0\0") * 50, explicit=True))
     assert open_dicom(data).rows == 8

@@ -12,6 +12,7 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
+from pydicom.uid import RLELossless
 
 from medsdk.pixels import DicomImage, Frame, open_dicom
 from medsdk.pixels._quiet import reading
@@ -92,6 +93,21 @@ def test_every_truncation_is_unreadable(canary, nothing_leaks):
         error = _refused(data[:length], nothing_leaks, PixelInputUnreadableError)
         assert error.exit_status == 4
         assert error.remedy
+
+
+@pytest.mark.parametrize("encapsulated", [False, True])
+def test_every_truncation_is_unreadable_where_a_modality_is_asked_for(
+    make_dataset, as_file, encapsulated
+):
+    dataset = make_dataset(np.arange(64, dtype=np.uint16).reshape(8, 8))
+    if encapsulated:
+        dataset.compress(RLELossless, encoding_plugin="pydicom")
+    data = as_file(dataset)
+    end = data.index(b"\xfe\xff\xdd\xe0") if encapsulated else len(data)
+    assert open_dicom(data, modalities=("MR",)).rows == 8
+    for length in range(end):
+        with pytest.raises(PixelInputUnreadableError):
+            open_dicom(data[:length], modalities=("MR",)).frame(1)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -84,6 +84,47 @@ def test_the_examples_of_the_standard(with_text):
     assert read(["", "ISO 2022 IR 149"], korean) == "Hong^Gildong=洪^吉洞=홍^길동"
 
 
+@pytest.mark.parametrize(
+    ("character_set", "stored"),
+    [
+        # Latin alphabet No. 9 (PS3.3 table C.12-2), which pydicom does not know: 0xA4 is the euro.
+        ("ISO_IR 203", b"5 \xa4 \xbd\xa6"),
+        ("ISO 2022 IR 203", b"5 \xa4 \xbd\xa6"),
+        # With code extensions (table C.12-3) by ESC 02/13 06/02.
+        (["ISO 2022 IR 100", "ISO 2022 IR 203"], b"5 \x1b-b\xa4 \xbd\xa6"),
+    ],
+)
+def test_latin_9(with_text, character_set, stored):
+    size = len(stored) + len(stored) % 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        data = with_text(character_set, SeriesDescription="X" * size)
+    image = open_dicom(data.replace(b"X" * size, stored.ljust(size)))
+    assert image.text("SeriesDescription") == "5 \N{EURO SIGN} \u0153\u0160"
+
+
+@pytest.mark.parametrize("read_before", [False, True])
+@pytest.mark.parametrize("character_set", ["ISO_IR 192", "ISO_IR 126"])
+def test_a_replacement_character_of_pydicom_is_an_error(with_text, read_before, character_set):
+    data = with_text(
+        character_set, SeriesDescription="XX", PatientName="XX", StudyDescription="Ωμέγα"
+    )
+    # Neither UTF-8 nor Greek of ISO 8859-7 has these.
+    data = data.replace(b"XX", b"\xff\xd2")
+    source = pydicom.dcmread(pydicom.filebase.DicomBytesIO(data))
+    if read_before:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert "\ufffd" in source.SeriesDescription
+            assert "\ufffd" in str(source.PatientName)
+            assert str(source.StudyDescription) == "Ωμέγα"
+    image = open_dicom(source)
+    for keyword in ("SeriesDescription", "PatientName"):
+        with pytest.raises(PixelInputUnreadableError, match=keyword):
+            image.text(keyword)
+    assert image.text("StudyDescription") == "Ωμέγα"
+
+
 @pytest.mark.parametrize("path", get_charset_files("chr*.dcm"), ids=lambda path: path[-12:])
 def test_pydicoms_own_files(path, make_dataset, as_file):
     source = pydicom.dcmread(path)

@@ -169,6 +169,8 @@ def test_the_region_of_interest(make_contract, square, roi, box):
         ({"kind": "roi", "required": True}, None, "task needs"),
         ({"kind": "none"}, Box(0, 0, 4, 4), "chooses its part"),
         ({"kind": "centre-square"}, Box(0, 0, 4, 4), "chooses its part"),
+        ({"kind": "roi", "required": True}, (0, 0, 4, 4), r"got: tuple.*medsdk\.Box\("),
+        ({"kind": "none"}, "0,0,4,4", r"got: str.*medsdk\.Box\("),
         ({"kind": "roi", "required": True}, Box(0, 0, 21, 4), "outside the frame"),
         ({"kind": "roi", "required": True}, Box(-1, 0, 4, 4), "outside the frame"),
         ({"kind": "roi", "required": True}, Box(1e300, 0, 2e300, 4), "outside the frame"),
@@ -182,6 +184,8 @@ def test_a_wrong_region_of_interest_is_refused(make_contract, crop, roi, words):
     with pytest.raises(PixelInputRefusedError, match=words) as caught:
         preprocessor.prepare(frame, roi)
     assert caught.value.code == "pixel-input-refused"
+    if words == "chooses its part":
+        assert caught.value.remedy == "leave roi out"
 
 
 @pytest.mark.parametrize(

@@ -186,6 +186,16 @@ def test_segments_cannot_be_a_bomb(make_dataset, as_file):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 10_000_000  # all of them would be 3 million numbers
+    # Segments without entries, repeated: 64 million steps in 100 kB.
+    empty = bytes(2 * 2 * 8000) + struct.pack("<4H", 2, 8000, 6, 0) * 8000
+    for kind in (0, 1, 2):
+        first = struct.pack("<4H", 0, 1, 0, 0)
+        segments = first[:6] + struct.pack("<2H", kind, 0) + empty
+        hanging = _palette_object(
+            make_dataset, np.zeros((4, 4), np.uint8), (4, 0, 16), [segments] * 3, segmented=True
+        )
+        with pytest.raises(PixelInputUnreadableError, match="1 entries in a palette"):
+            open_dicom(as_file(hanging))
     long = _palette_object(
         make_dataset, np.zeros((4, 4), np.uint8), (100, 0, 16), [bytes(2 << 20)] * 3, segmented=True
     )

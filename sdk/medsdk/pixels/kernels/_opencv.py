@@ -25,7 +25,7 @@ their share. Where both sides shrink to exactly a half, it is `opencv.area`.
 centred.
 
 The library is never asked while IPP may be inexact (`cv2.ipp.setUseIPP_NotExact(True)` changes
-3 to 10 % of the values), nor where its code was built for processors with fused operations.
+3 to 19 % of the values), nor where its code was built for processors with fused operations.
 """
 
 from __future__ import annotations
