@@ -49,9 +49,9 @@ class ConfigFacts:
     Attributes:
         layers: Class and name of every layer, those of nested models included.
         inputs: Shapes of the input layers of the outermost model; None for a free axis.
-        activation: What the last layer ends in: `softmax`, `sigmoid`, `linear`, another name, or
+        activation: What the first output ends in: `softmax`, `sigmoid`, `linear`, another name, or
             empty where the configuration does not tell.
-        units: Size of the last axis of the last layer; None where it is not told.
+        units: Size of the last axis of the first output; None where it is not told.
         obstacles: In the order they were found.
     """
 
@@ -102,6 +102,17 @@ CONFIGURED = _words(
     """
 )
 """Initializers, regularizers, constraints and policies: they configure layers."""
+
+KEEPS_VALUES = _words(
+    """
+    Identity Dropout SpatialDropout2D SpatialDropout3D GaussianDropout GaussianNoise AlphaDropout
+    ActivityRegularization
+    """
+)
+"""What gives, in inference, exactly what it gets."""
+
+MOVES_VALUES = _words("Reshape Flatten Permute Transpose Squeeze ExpandDims")
+"""What gives the same values in another order or shape."""
 
 MARKS = frozenset({"__keras_tensor__", "__tuple__", "__slice__", "__ellipsis__"})
 
@@ -181,10 +192,7 @@ def judge(document: Mapping[str, Any]) -> ConfigFacts:
     if len(facts.layers) > MAX_LAYERS:
         raise unreadable(f"{len(facts.layers)} layers", f"at most {MAX_LAYERS}")
     facts.inputs = list(_inputs(document))
-    last = _last_layer(document)
-    if last is not None:
-        facts.activation = _activation(last)
-        facts.units = _units(last)
+    facts.activation, facts.units = _end(document)
     return facts
 
 
@@ -334,36 +342,81 @@ def _inputs(model: Mapping[str, Any]) -> Iterator[tuple[int | None, ...]]:
         yield from _inputs(layers[0])
 
 
-def _last_layer(model: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    for _ in range(MAX_DEPTH):
-        layers = [item for item in _layers_of(model) if isinstance(item, dict)]
-        if not layers:
-            return None
-        last = layers[-1]
-        config = model.get("config")
-        outputs = config.get("output_layers") if isinstance(config, dict) else None
-        if isinstance(outputs, list) and outputs:
-            name = outputs[0][0] if isinstance(outputs[0], list) and outputs[0] else outputs[0]
-            last = next((item for item in layers if item.get("name") == name), last)
-        if last.get("class_name") not in MODELS:
-            return last
-        model = last
-    return None
+def _last_layers(model: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The layers of a model from its first output back, for as long as each has one before it."""
+    layers = [item for item in _layers_of(model) if isinstance(item, dict)]
+    config = model.get("config")
+    outputs = config.get("output_layers") if isinstance(config, dict) else None
+    names = list(_sources(outputs))
+    named = {str(item.get("name")): item for item in layers}
+    # A Sequential names no outputs.
+    for last in _chain(named, names[0]) if names else reversed(layers):
+        if last.get("class_name") in MODELS:
+            yield from _last_layers(last)
+        elif last.get("class_name") != "InputLayer":
+            yield last
+
+
+def _chain(layers: Mapping[str, Mapping[str, Any]], name: str) -> Iterator[Mapping[str, Any]]:
+    for _ in range(len(layers)):
+        if name not in layers:
+            return
+        yield layers[name]
+        before = list(_sources(layers[name].get("inbound_nodes")))
+        if len(before) != 1:
+            return
+        name = before[0]
+
+
+def _sources(node: object) -> Iterator[str]:
+    """Layers that a reference names: `[name, 0, 0]`, inside whatever Keras 2 or 3 puts around."""
+    if isinstance(node, dict):
+        for value in node.values():
+            yield from _sources(value)
+    elif isinstance(node, list):
+        if len(node) >= 3 and isinstance(node[0], str) and isinstance(node[1], int):
+            yield node[0]
+        else:
+            for item in node:
+                yield from _sources(item)
+
+
+def _end(model: Mapping[str, Any]) -> tuple[str, int | None]:
+    """The activation that a model ends in, and the size of its last axis."""
+    activation, units = "", None
+    told = moved = False
+    for layer in _last_layers(model):
+        name = str(layer.get("class_name"))
+        config = layer.get("config")
+        if not told and name not in KEEPS_VALUES | MOVES_VALUES:
+            activation, told = _activation(layer), True
+        moved = moved or name in MOVES_VALUES
+        found = config.get("units", config.get("filters")) if isinstance(config, dict) else None
+        if isinstance(found, int) or name not in KEEPS_VALUES | MOVES_VALUES | _ACTIVATION_LAYERS:
+            units = found if isinstance(found, int) and not moved else None
+            break
+        if told and activation == "linear" and name == "Activation":
+            told = False
+    return activation, units
+
+
+_ACTIVATION_LAYERS = frozenset({"Activation", "Softmax", "Sigmoid", "ReLU", "Relu", "LeakyReLU"})
+
+_MERGES = _words(
+    "Add Subtract Multiply Average Maximum Minimum Divide TrueDivide Concatenate Dot Clip"
+)
+"""Behind these a configuration does not say whether a softmax came before."""
 
 
 def _activation(layer: Mapping[str, Any]) -> str:
-    name, config = layer.get("class_name"), layer.get("config")
+    name, config = str(layer.get("class_name")), layer.get("config")
     if name in ("Softmax", "Sigmoid"):
-        return str(name).lower()
-    found = config.get("activation", "linear") if isinstance(config, dict) else ""
+        return name.lower()
+    if name in ("ReLU", "Relu", "LeakyReLU"):
+        return "relu"
+    if name in _MERGES or not isinstance(config, dict):
+        return ""
+    found = config.get("activation", "linear")
     if isinstance(found, dict):
         found = found.get("config")
     return found if isinstance(found, str) else ""
-
-
-def _units(layer: Mapping[str, Any]) -> int | None:
-    config = layer.get("config")
-    if not isinstance(config, dict):
-        return None
-    found = config.get("units", config.get("filters"))
-    return found if isinstance(found, int) else None

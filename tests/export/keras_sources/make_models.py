@@ -112,7 +112,72 @@ def with_layer(layer: Any) -> Any:
     return keras.Model(entry, kl.Dense(2)(kl.GlobalAveragePooling2D()(layer(entry))))
 
 
+def heads() -> dict[str, Any]:
+    """Ends that are more than one layer with an activation, all behind the same two layers."""
+    made: dict[str, Any] = {}
+
+    def add(name: str, end: Any) -> None:
+        keras.utils.set_random_seed(9)
+        entry = keras.Input((SIDE, SIDE, 3))
+        x = kl.Conv2D(6, 3, strides=2, activation="relu")(entry)
+        x = kl.GlobalAveragePooling2D(keepdims=True)(x)
+        strong = keras.initializers.RandomNormal(stddev=8.0, seed=1)
+        made[name] = keras.Model(entry, end(x, strong))
+
+    def conv(x: Any, strong: Any) -> Any:
+        return kl.Conv2D(2, 1, kernel_initializer=strong)(x)
+
+    def dense(x: Any, strong: Any, end: str = "softmax", name: str | None = None) -> Any:
+        return kl.Dense(2, end, kernel_initializer=strong, name=name)(kl.Flatten()(x))
+
+    def inner(x: Any, strong: Any) -> Any:
+        entry = keras.Input((1, 1, 6))
+        return keras.Model(entry, kl.Softmax()(dense(entry, strong, "linear")))(x)
+
+    def inner_tail(x: Any, strong: Any) -> Any:
+        tail = keras.Sequential([keras.Input((1, 1, 2)), kl.Dropout(0.1), kl.Flatten()])
+        return tail(kl.Activation("softmax")(conv(x, strong)))
+
+    def two(x: Any, strong: Any) -> Any:
+        first = kl.Dense(2, "relu", name="first")(kl.Flatten()(x))
+        return [first, dense(x, strong, name="second")]
+
+    def shared(x: Any, strong: Any) -> Any:
+        end = dense(x, strong)
+        return [kl.Dense(2)(end), end]
+
+    def wrong_axis(x: Any, strong: Any) -> Any:
+        return kl.Flatten()(kl.Softmax(axis=1)(conv(x, strong)))
+
+    def each_pixel(x: Any, strong: Any) -> Any:
+        wide = kl.Conv2D(1, 1)(kl.UpSampling2D((2, 1))(x))
+        return kl.Flatten()(kl.Activation("softmax")(wide))
+
+    add("reshape", lambda x, s: kl.Reshape((2,))(kl.Activation("softmax")(conv(x, s))))
+    add("flatten", lambda x, s: kl.Flatten()(kl.Softmax()(conv(x, s))))
+    add("permute", lambda x, s: kl.Flatten()(kl.Permute((3, 1, 2))(kl.Softmax()(conv(x, s)))))
+    add("dropout", lambda x, s: kl.Dropout(0.2)(dense(x, s)))
+    add("identity", lambda x, s: kl.Identity()(kl.Activation("linear")(dense(x, s))))
+    add("operator", lambda x, s: keras.ops.softmax(dense(x, s, "linear")))
+    add("inner", inner)
+    add("inner-tail", inner_tail)
+    add("average", lambda x, s: kl.Average()([dense(x, s), dense(x, None)]))
+    add("sharpened", lambda x, s: dense(x, s) * 3.0)
+    add("two", two)
+    add("shared", shared)
+    add("wrong-axis", wrong_axis)
+    add("each-pixel", each_pixel)
+    return made
+
+
 def main(folder: Path) -> None:
+    given = np.random.default_rng(1).normal(0, 1, (3, SIDE, SIDE, 3)).astype(np.float32)
+    ends = {}
+    for name, model in heads().items():
+        model.save(folder / f"end-{name}.keras")
+        outputs = model(given, training=False)
+        ends[name] = (outputs[-1] if isinstance(outputs, list) else outputs).numpy()
+    np.savez(folder / "ends.npz", **ends)
     if (folder / "blob.npz").exists():
         blob(np.load(folder / "blob.npz")).save(folder / "blob.keras")
     model = small()
@@ -126,6 +191,8 @@ def main(folder: Path) -> None:
     small(units=3).save(folder / "three.keras")
     body = small("linear")
     keras.Model(body.input, kl.Softmax()(body.output)).save(folder / "softmax-layer.keras")
+    steps = [kl.GlobalAveragePooling2D(), kl.Dense(2), kl.Dropout(0.5), kl.Activation("softmax")]
+    keras.Sequential([keras.Input((SIDE, SIDE, 3)), *steps]).save(folder / "sequential.keras")
     flat().save(folder / "flat.keras")
     entry = keras.Input((SIDE, SIDE, 3))
     mask = kl.Conv2D(2, 1, activation="softmax")(kl.Conv2D(4, 3, padding="same")(entry))
