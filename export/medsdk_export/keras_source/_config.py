@@ -204,13 +204,14 @@ def modernised(document: object) -> object:
 
     Returns:
         A new one: modules under their present names; `groups` of a depthwise convolution, which
-        Keras 2 wrote and Keras 3 does not know, left out; the axis of a BatchNorm a number.
+        Keras 2 wrote and Keras 3 does not know, left out; the axis of a BatchNorm a number; and
+        no `compile_config`, from which Keras would make losses, metrics and an optimizer.
     """
     if isinstance(document, list):
         return [modernised(item) for item in document]
     if not isinstance(document, dict):
         return document
-    made = {key: modernised(value) for key, value in document.items()}
+    made = {key: modernised(value) for key, value in document.items() if key != "compile_config"}
     module = made.get("module")
     if isinstance(module, str) and "class_name" in made:
         if made["class_name"] in MODELS:
@@ -218,7 +219,7 @@ def modernised(document: object) -> object:
             made["class_name"] = made["class_name"].replace("Functional", "Model")
             made["registered_name"] = None
         elif module.startswith(("tf_keras.", "tensorflow.keras.")):
-            made["module"] = f"keras.{module.split('.', module.count('keras.'))[-1]}"
+            made["module"] = "keras." + module.rpartition("keras.")[2]
     config = made.get("config")
     if isinstance(config, dict):
         if made.get("class_name") == "DepthwiseConv2D":
@@ -257,7 +258,8 @@ def _visit(node: object, layer: str, depth: int, facts: ConfigFacts) -> None:
             facts.obstacles.append(Obstacle("layout", layer, "channels_first"))
         elif key in _SIZES and any(abs(number) > MAX_SIZE for number in _numbers(value)):
             facts.obstacles.append(Obstacle("size", layer, key))
-        # Losses and metrics are never made, so their names do not matter.
+        # Losses and metrics are never made, since `modernised` drops them: their names do not
+        # matter.
         if key != "compile_config":
             _visit(value, layer, depth + 1, facts)
 

@@ -90,6 +90,15 @@ class Doubled(kl.Layer):  # type: ignore[misc]  # keras has no types
         return 2 * x
 
 
+def focal(truth: Any, given: Any) -> Any:
+    """A loss of its author's."""
+    return -keras.ops.mean(truth * (1 - given) ** 2 * keras.ops.log(given + 1e-6))
+
+
+class Sharpness(keras.metrics.Mean):  # type: ignore[misc]  # keras has no types
+    """A metric of its author's."""
+
+
 def blob(constants: Any) -> Any:
     """The vendor's small network (tests/conftest.py), with a softmax at its end."""
     entry = keras.Input((SIDE, SIDE, 3))
@@ -185,6 +194,9 @@ def main(folder: Path) -> None:
     model.save(folder / "small.keras")
     model.save(folder / "small.h5")
     model.save(folder / "small.hdf5")
+    model.compile("adam", focal, metrics=[Sharpness()])
+    model.save(folder / "focal.keras")
+    model.save(folder / "focal.h5")
     small("linear").save(folder / "logits.keras")
     small("sigmoid", 1).save(folder / "sigmoid.keras")
     small("relu").save(folder / "relu.keras")

@@ -184,6 +184,32 @@ def test_a_configuration_that_names_code_is_refused(
     assert not canary.exists()
 
 
+def test_nothing_is_made_of_a_compile_config(keras_files, process, make_network, tmp_path):
+    """A layer that reads a file stands where the loss stands: made, it would not find it."""
+    canary = {
+        "module": "keras.layers", "class_name": "StringLookup", "registered_name": None,
+        "config": {"name": "evil", "vocabulary": str(tmp_path / "canary.txt")},
+    }  # fmt: skip
+
+    def change(config: dict[str, Any]) -> None:
+        assert config["compile_config"]["loss"] == "categorical_crossentropy"
+        config["compile_config"]["loss"] = canary
+        config["config"]["layers"][2]["compile_config"] = {"optimizer": canary}
+
+    path = repacked(keras_files / "small.keras", tmp_path / "evil.keras", change)
+    with files.opened(path) as (facts, _):
+        assert "compile_config" not in json.dumps(facts.config)
+        assert "StringLookup" not in json.dumps(facts.config)
+    assert read_keras(path, make_network(), process).facts["activation_removed"] == "softmax"
+
+
+@pytest.mark.parametrize("root", ["keras", "tf_keras", "tensorflow.keras"])
+def test_modules_get_their_present_names(root):
+    """However TensorFlow's Keras called them."""
+    old = {"module": f"{root}.layers", "class_name": "Dense", "config": {"name": "fc"}}
+    assert _config.modernised([old]) == [old | {"module": "keras.layers"}]
+
+
 def test_every_layer_that_is_let_through_is_kerass_own(keras_files):
     """The list holds no Lambda and nothing that reads files or holds other frameworks' code."""
     bad = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "FlaxLayer", "JaxLayer", "StringLookup"}
