@@ -154,6 +154,8 @@ def converter(model: keras.Model, network: Network) -> tuple[Forward, bytes, int
     resize, channels = network.pixels.resize, network.pixels.channels.count
     shape = (None, resize.height, resize.width, channels)
 
+    _inline_statistics(model)
+
     def traced(image: tf.Tensor) -> dict[str, tf.Tensor]:
         results = model(image, training=False)
         results = results if isinstance(results, list | tuple) else [results]
@@ -192,6 +194,14 @@ def converter(model: keras.Model, network: Network) -> tuple[Forward, bytes, int
         return [array.transpose(0, 3, 1, 2) if array.ndim == 4 else array for array in arrays]
 
     return run, proto.SerializeToString(), KERAS_OPSET
+
+
+def _inline_statistics(model: keras.Model) -> None:
+    """Let Normalization layers compute with arrays: tf2onnx makes inputs of tensors of theirs."""
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.Normalization) and layer.mean is not None:
+            layer.mean = np.asarray(layer.mean)
+            layer.variance = np.asarray(layer.variance)
 
 
 def _whole(facts: KerasFacts, path: Path, weights: Path) -> keras.Model:

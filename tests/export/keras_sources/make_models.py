@@ -179,8 +179,27 @@ def heads() -> dict[str, Any]:
     return made
 
 
+def normalised() -> dict[str, Any]:
+    """Normalization layers: of given statistics, and of such as it learned from images."""
+    learned = kl.Normalization()
+    learned.adapt(np.random.default_rng(2).normal(3.0, 2.0, (4, 8, 8, 3)).astype(np.float32))
+    given = kl.Normalization(mean=[0.1, -0.2, 0.3], variance=[0.5, 0.6, 4.0])
+    made = {}
+    for name, layer in (("given", given), ("learned", learned)):
+        keras.utils.set_random_seed(8)
+        entry = keras.Input((SIDE, SIDE, 3))
+        x = kl.Conv2D(4, 3, strides=2, activation="relu")(layer(entry))
+        made[name] = keras.Model(entry, kl.Dense(2)(kl.GlobalAveragePooling2D()(x)))
+    return made
+
+
 def main(folder: Path) -> None:
     given = np.random.default_rng(1).normal(0, 1, (3, SIDE, SIDE, 3)).astype(np.float32)
+    answers = {}
+    for name, model in normalised().items():
+        model.save(folder / f"normalised-{name}.keras")
+        answers[name] = model(given, training=False).numpy()
+    np.savez(folder / "normalised.npz", **answers)
     ends = {}
     for name, model in heads().items():
         model.save(folder / f"end-{name}.keras")

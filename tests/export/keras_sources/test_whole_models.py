@@ -155,6 +155,17 @@ def test_what_the_task_does_not_say_is_refused(
         read_keras(keras_files / name, make_network(*replacements), process)
 
 
+@pytest.mark.parametrize("name", ["given", "learned"])
+def test_statistics_inside_the_model(name, keras_files, process, make_network):
+    """A Normalization layer: its numbers are constants of the graph, not inputs."""
+    source = read_keras(keras_files / f"normalised-{name}.keras", make_network(), process)
+    want = np.load(keras_files / "normalised.npz")[name]
+    assert np.ptp(want) > 0.1
+    assert [item.name for item in source.model.graph.input] == ["image"]
+    np.testing.assert_allclose(source.reference(CHANNELS_FIRST)["logits"], want, atol=1e-5)
+    np.testing.assert_allclose(run_graph(source), want, rtol=1e-4, atol=1e-5)
+
+
 def test_another_input_size_is_named(keras_files, process, make_network):
     with pytest.raises(GraphMismatchError, match="N x 32 x 32 x 3; expected: one of N x 64 x 64"):
         read_keras(keras_files / "small.keras", make_network(side=64), process)
