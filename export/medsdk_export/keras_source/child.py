@@ -32,8 +32,9 @@ LOAD_BYTES = 1024**3
 """On top of it."""
 
 _FORBIDDEN = (
-    "os.system", "os.exec", "os.posix_spawn", "os.spawn", "subprocess.Popen", "socket.connect",
-    "socket.bind", "socket.getaddrinfo", "pickle.find_class", "webbrowser.open",
+    "os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn",
+    "subprocess.Popen", "socket.__new__", "socket.connect", "socket.bind", "socket.sendto",
+    "socket.getaddrinfo", "pickle.find_class", "webbrowser.open",
 )  # fmt: skip
 """Events that a model never has a reason for once everything is imported."""
 
