@@ -179,6 +179,16 @@ def heads() -> dict[str, Any]:
     return made
 
 
+def late_norms() -> Any:
+    """Conv, ReLU, BatchNorm, as the papers after 2015 do not have it and many models do."""
+    keras.utils.set_random_seed(7)
+    entry = keras.Input((SIDE, SIDE, 3))
+    x = kl.BatchNormalization()(kl.Conv2D(4, 3, activation="relu")(entry))
+    x = kl.BatchNormalization()(kl.Conv2D(6, 3, activation="relu", strides=2)(x))
+    x = kl.GlobalAveragePooling2D()(x)
+    return stirred(keras.Model(entry, kl.Dense(2)(x)))
+
+
 def normalised() -> dict[str, Any]:
     """Normalization layers: of given statistics, and of such as it learned from images."""
     learned = kl.Normalization()
@@ -196,7 +206,7 @@ def normalised() -> dict[str, Any]:
 def main(folder: Path) -> None:
     given = np.random.default_rng(1).normal(0, 1, (3, SIDE, SIDE, 3)).astype(np.float32)
     answers = {}
-    for name, model in normalised().items():
+    for name, model in (normalised() | {"late": late_norms()}).items():
         model.save(folder / f"normalised-{name}.keras")
         answers[name] = model(given, training=False).numpy()
     np.savez(folder / "normalised.npz", **answers)

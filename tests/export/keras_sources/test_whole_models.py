@@ -155,6 +155,15 @@ def test_what_the_task_does_not_say_is_refused(
         read_keras(keras_files / name, make_network(*replacements), process)
 
 
+def test_batch_norms_behind_relus_go_into_the_next_layer(keras_files, process, make_network):
+    source = read_keras(keras_files / "normalised-late.keras", make_network(), process)
+    want = np.load(keras_files / "normalised.npz")["late"]
+    assert np.ptp(want) > 0.1
+    np.testing.assert_allclose(run_graph(source), want, rtol=1e-4, atol=1e-5)
+    kinds = [node.op_type for node in source.model.graph.node]
+    assert kinds == ["Conv", "Relu", "Conv", "Relu", "GlobalAveragePool", "Flatten", "Gemm"]
+
+
 @pytest.mark.parametrize("name", ["given", "learned"])
 def test_statistics_inside_the_model(name, keras_files, process, make_network):
     """A Normalization layer: its numbers are constants of the graph, not inputs."""
