@@ -386,19 +386,25 @@ def _sources(node: object) -> Iterator[str]:
 def _end(model: Mapping[str, Any]) -> tuple[str, int | None]:
     """The activation that a model ends in, and the size of its last axis."""
     activation, units = "", None
-    told = moved = False
+    told = moved = pooled = False
     for layer in _last_layers(model):
         name = str(layer.get("class_name"))
         config = layer.get("config")
-        if not told and name not in KEEPS_VALUES | MOVES_VALUES:
-            activation, told = _activation(layer), True
+        if name.startswith("Global") and not told:
+            pooled = True
+            continue
+        passes = name in KEEPS_VALUES | MOVES_VALUES
+        found = _activation(layer)
+        if not told and not passes and not (name == "Activation" and found == "linear"):
+            told = True
+            # A mean of probabilities is no softmax any more, nor one of a ReLU's values a ReLU.
+            inside = "" if found in ("softmax", "sigmoid") else "linear"
+            activation = inside if pooled and found else found
         moved = moved or name in MOVES_VALUES
-        found = config.get("units", config.get("filters")) if isinstance(config, dict) else None
-        if isinstance(found, int) or name not in KEEPS_VALUES | MOVES_VALUES | _ACTIVATION_LAYERS:
-            units = found if isinstance(found, int) and not moved else None
+        size = config.get("units", config.get("filters")) if isinstance(config, dict) else None
+        if isinstance(size, int) or not (passes or name in _ACTIVATION_LAYERS):
+            units = size if isinstance(size, int) and not moved else None
             break
-        if told and activation == "linear" and name == "Activation":
-            told = False
     return activation, units
 
 
@@ -412,6 +418,9 @@ _MERGES = _words(
 
 def _activation(layer: Mapping[str, Any]) -> str:
     name, config = str(layer.get("class_name")), layer.get("config")
+    if name == "TimeDistributed" and isinstance(config, dict):
+        inner = config.get("layer")
+        return _activation(inner) if isinstance(inner, dict) else ""
     if name in ("Softmax", "Sigmoid"):
         return name.lower()
     if name in ("ReLU", "Relu", "LeakyReLU"):

@@ -147,6 +147,14 @@ def heads() -> dict[str, Any]:
         tail = keras.Sequential([keras.Input((1, 1, 2)), kl.Dropout(0.1), kl.Flatten()])
         return tail(kl.Activation("softmax")(conv(x, strong)))
 
+    def each_step(x: Any, strong: Any) -> Any:
+        step = kl.TimeDistributed(kl.Dense(2, "softmax", kernel_initializer=strong))
+        return kl.Flatten()(step(kl.Reshape((1, 6))(x)))
+
+    def pooled(x: Any, strong: Any) -> Any:
+        wide = kl.UpSampling2D(2)(x)
+        return kl.GlobalAveragePooling2D()(kl.Activation("softmax")(conv(wide, strong)))
+
     def two(x: Any, strong: Any) -> Any:
         first = kl.Dense(2, "relu", name="first")(kl.Flatten()(x))
         return [first, dense(x, strong, name="second")]
@@ -172,6 +180,8 @@ def heads() -> dict[str, Any]:
     add("inner-tail", inner_tail)
     add("average", lambda x, s: kl.Average()([dense(x, s), dense(x, None)]))
     add("sharpened", lambda x, s: dense(x, s) * 3.0)
+    add("each-step", each_step)
+    add("pooled", pooled)
     add("two", two)
     add("shared", shared)
     add("wrong-axis", wrong_axis)

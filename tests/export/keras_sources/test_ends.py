@@ -15,7 +15,17 @@ from medsdk_export.from_keras import read_keras
 
 from .test_whole_models import CHANNELS_FIRST, NO_ACTIVATION, run_graph, softmax
 
-CUT = ["reshape", "flatten", "permute", "dropout", "identity", "operator", "inner", "inner-tail"]
+CUT = [
+    "reshape",
+    "flatten",
+    "permute",
+    "dropout",
+    "identity",
+    "operator",
+    "inner",
+    "inner-tail",
+    "each-step",
+]
 
 
 def with_two_outputs(network: Network) -> Network:
@@ -68,6 +78,7 @@ def test_the_output_that_is_decoded_counts(keras_files, process, make_network):
     [
         ("average", "ends in softmax, and arithmetic behind it"),
         ("sharpened", "ends in softmax, and arithmetic behind it"),
+        ("pooled", "ends in softmax, and arithmetic behind it"),
         ("wrong-axis", "softmax over other axes"),
         ("each-pixel", "softmax over other axes"),
     ],
@@ -91,6 +102,7 @@ def test_a_softmax_that_another_output_needs_stays(keras_files, process, make_ne
         *[(name, "softmax") for name in CUT],
         ("average", ""),
         ("sharpened", ""),
+        ("pooled", ""),
     ],
 )
 def test_the_configuration_alone_says_it_too(name, activation, keras_files, process):
