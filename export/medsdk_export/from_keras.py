@@ -70,6 +70,13 @@ def _finish(model: onnx.ModelProto, network: Network) -> None:
     prepare(model)
     clean(model)
     drop_unused_domains(model)
+    if len(model.graph.input) != 1:
+        raise GraphMismatchError(
+            "the converted graph has other inputs than the image",
+            got=f"{len(model.graph.input)} inputs",
+            expected="one input, and everything else a constant",
+            remedy="export the model to ONNX yourself and give the .onnx",
+        )
     # tf2onnx sorts outputs by their names, output_0, output_1, ...
     order = sorted(model.graph.output, key=lambda item: int(item.name.split("_")[1].split(":")[0]))
     names = {item.name: output.name for item, output in zip(order, network.outputs, strict=True)}

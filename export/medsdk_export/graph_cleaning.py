@@ -22,6 +22,7 @@ _BATCH = 5
 _SHAPE_STEPS = ("Gather", "Cast", "Slice", "Concat", "Squeeze", "Unsqueeze")
 
 _ELEMENTWISE = ("Relu", "Clip", "Sigmoid", "Tanh", "Elu", "LeakyRelu", "Mul", "Add")
+"""What leaves the number of axes as it is, where its constants have no more."""
 
 
 def clean(model: onnx.ModelProto) -> None:
@@ -32,8 +33,9 @@ def clean(model: onnx.ModelProto) -> None:
     - `Pad` with zeros over height and width goes into the `Conv` behind it;
     - `Mul` and `Add` of a constant for each channel go into the `Conv` or `MatMul` before them;
     - `MatMul` with a constant, and the bias behind it, become `Gemm`;
-    - `Mul` and `Add` before a `Gemm`, a BatchNorm that follows a ReLU, go into that: left on
-      their own, they cost INT8 its accuracy.
+    - a BatchNorm that follows a ReLU, as such or as `Mul` and `Add`, goes into the next `Gemm`, or
+      `Conv` without padding: left on its own, it costs INT8 its accuracy. Before a padded `Conv`
+      it stays, since the padding is zero behind it, not before it.
 
     Args:
         model: Changed in place; constants are initializers and nodes have names.
@@ -43,10 +45,9 @@ def clean(model: onnx.ModelProto) -> None:
         _flatten,
         _flatten_by_shape,
         _pad_into_conv,
-        _scale_into_conv,
         _dense,
-        _scale_into_gemm,
-        _scale_into_next_gemm,
+        _scale_into_layer,
+        _scale_into_next,
     )
     while any(step(_Graph(model.graph)) for step in steps):
         continue
@@ -263,90 +264,144 @@ def _pad_into_conv(view: _Graph) -> bool:
     return False
 
 
-def _scale_into_conv(view: _Graph) -> bool:
-    """`w' = w s`, `b' = b s` for a factor, `b' = b + t` for a shift."""
+def _scale_into_layer(view: _Graph) -> bool:
+    """`w' = w s`, `b' = b s` for a factor, `b' = b + t` for a shift behind a Conv or Gemm."""
     for node in view.graph.node:
         found = _with_constant(view, node, ("Mul", "Add", "Sub"))
         if found is None:
             continue
         name, values = found
         conv = view.only_before(node, name, "Conv")
-        weight = view.constant(conv.input[1]) if conv is not None else None
-        if conv is None or weight is None or weight.dtype != np.float32:
+        layer = conv or view.only_before(node, name, "Gemm")
+        weight = view.constant(layer.input[1]) if layer is not None else None
+        if layer is None or weight is None or weight.dtype != np.float32:
             continue
-        channels = len(weight)
-        if values.size not in (1, channels) or (
-            values.size != 1 and (values.ndim < 3 or values.shape[-3] != channels)
-        ):
+        if weight.ndim != 4 if conv is not None else not _plain_gemm(layer):
             continue
-        bias = _bias(view, conv, 2, channels)
-        if bias is None:
+        channels = weight.shape[0 if conv is not None else 1]
+        vector = _each_channel(values, channels, maps=conv is not None)
+        bias = _bias(view, layer, 2, channels)
+        if vector is None or bias is None:
             continue
-        factor = np.broadcast_to(np.asarray(values, np.float64).reshape(-1), (channels,))
-        _put(view, conv, node, weight, bias, factor, channels_first=True)
+        _put(view, layer, node, weight, bias, vector, channels_first=conv is not None)
         return True
     return False
 
 
-def _scale_into_gemm(view: _Graph) -> bool:
-    for node in view.graph.node:
-        found = _with_constant(view, node, ("Mul", "Add", "Sub"))
+def _scale_into_next(view: _Graph) -> bool:
+    """`(x s + t) W + b = x (s W) + (t W + b)`: a Conv without padding, or a Gemm, in front."""
+    for layer in view.graph.node:
+        maps = layer.op_type == "Conv"
+        if not (maps and _unpadded(layer)) and not (layer.op_type == "Gemm" and _plain_gemm(layer)):
+            continue
+        weight = view.constant(layer.input[1])
+        bias = None if weight is None else _bias(view, layer, 2, weight.shape[0 if maps else 1])
+        if weight is None or bias is None or weight.dtype != np.float32:
+            continue
+        if weight.ndim != (4 if maps else 2):
+            continue
+        user, pooled = layer, False
+        # The mean of scaled and shifted values is the scaled and shifted mean.
+        for kind in () if maps else ("Flatten", "GlobalAveragePool"):
+            before = view.only_before(user, user.input[0], kind)
+            if before is None:
+                break
+            user, pooled = before, kind == "GlobalAveragePool"
+        if user is not layer and not pooled:
+            continue
+        groups = _attributes(layer).get("group", 1) if maps else 1
+        assert isinstance(groups, int)
+        channels = weight.shape[1] * groups if maps else len(weight)
+        found = _affine(view, user, channels, maps=maps or pooled)
         if found is None:
             continue
-        name, values = found
-        gemm = view.only_before(node, name, "Gemm")
-        if gemm is None or any(
-            value != {"alpha": 1.0, "beta": 1.0}.get(key, 0)
-            for key, value in _attributes(gemm).items()
-        ):
-            continue
-        weight = view.constant(gemm.input[1])
-        if weight is None or weight.dtype != np.float32:
-            continue
-        columns = weight.shape[1]
-        if values.size not in (1, columns) or (values.size != 1 and values.shape[-1] != columns):
-            continue
-        bias = _bias(view, gemm, 2, columns)
-        if bias is None:
-            continue
-        factor = np.broadcast_to(np.asarray(values, np.float64).reshape(-1), (columns,))
-        _put(view, gemm, node, weight, bias, factor, channels_first=False)
+        node, name, factor, shift = found
+        wide = weight.astype(np.float64)
+        if maps:
+            # Input channels of each output channel: those of its group.
+            rows = np.arange(len(wide)) // (len(wide) // groups)
+            mine = rows[:, None] * weight.shape[1] + np.arange(weight.shape[1])
+            bias = bias + np.einsum("oihw,oi->o", wide, shift[mine])
+            wide = wide * factor[mine][:, :, None, None]
+        else:
+            bias = bias + shift @ wide
+            wide = wide * factor[:, None]
+        label = f"{layer.output[0]}.{node.output[0]}"
+        weight_name = view.add(f"{label}.weight", wide.astype(np.float32))
+        bias_name = view.add(f"{label}.bias", bias.astype(np.float32))
+        user.input[0] = name
+        first = layer.input[0]
+        del layer.input[:]
+        layer.input.extend([first, weight_name, bias_name])
+        view.graph.node.remove(node)
         return True
     return False
 
 
-def _scale_into_next_gemm(view: _Graph) -> bool:
-    """`(x s) W = x (s W)` and `(x + t) W + b = x W + (t W + b)`."""
-    for gemm in view.graph.node:
-        if gemm.op_type != "Gemm" or _attributes(gemm):
+def _affine(
+    view: _Graph, user: onnx.NodeProto, channels: int, *, maps: bool
+) -> tuple[onnx.NodeProto, str, NDArray[np.float64], NDArray[np.float64]] | None:
+    """The node that scales or shifts what `user` alone is fed: what of, factors, and shifts."""
+    for kind in ("Mul", "Div", "Add", "Sub"):
+        node = view.only_before(user, user.input[0], kind)
+        found = None if node is None else _with_constant(view, node, (kind,))
+        vector = None if found is None else _each_channel(found[1], channels, maps=maps)
+        if node is None or found is None or vector is None:
             continue
-        weight = view.constant(gemm.input[1])
-        bias = None if weight is None else _bias(view, gemm, 2, weight.shape[1])
-        for kind in ("Mul", "Add", "Sub"):
-            node = view.only_before(gemm, gemm.input[0], kind)
-            found = None if node is None else _with_constant(view, node, (kind,))
-            if node is None or found is None or weight is None or bias is None:
-                continue
-            name, values = found
-            rows = len(weight)
-            # One for each column; one for each row of the batch is no property of the network.
-            fits = values.size == 1 or (values.size == rows and values.shape[-1] == rows)
-            if values.ndim > 2 or not fits:
-                continue
-            vector = np.broadcast_to(np.asarray(values, np.float64).reshape(-1), (rows,))
-            label = f"{gemm.output[0]}.{node.output[0]}"
-            weight_name = gemm.input[1]
-            if kind == "Mul":
-                scaled = (weight.astype(np.float64) * vector[:, None]).astype(np.float32)
-                weight_name = view.add(f"{label}.weight", scaled)
-            else:
-                bias = bias + (vector if kind == "Add" else -vector) @ weight.astype(np.float64)
-            bias_name = view.add(f"{label}.bias", bias.astype(np.float32))
-            del gemm.input[:]
-            gemm.input.extend([name, weight_name, bias_name])
-            view.graph.node.remove(node)
-            return True
-    return False
+        zeros, ones = np.zeros(channels), np.ones(channels)
+        match kind:
+            case "Mul":
+                return node, found[0], vector, zeros
+            case "Div":
+                return (node, found[0], 1 / vector, zeros) if np.all(vector) else None
+            case "Add":
+                return node, found[0], ones, vector
+            case _:
+                return node, found[0], ones, -vector
+    norm = view.only_before(user, user.input[0], "BatchNormalization")
+    if norm is None or _attributes(norm).get("training_mode", 0):
+        return None
+    arrays = [view.constant(name) for name in norm.input[1:5]]
+    if any(array is None or array.shape != (channels,) for array in arrays):
+        return None
+    scale, shift, mean, variance = (np.asarray(array, np.float64) for array in arrays)
+    epsilon = _attributes(norm).get("epsilon", 1e-5)
+    assert isinstance(epsilon, float)
+    factor = scale / np.sqrt(variance + epsilon)
+    return norm, norm.input[0], factor, shift - mean * factor
+
+
+def _each_channel(
+    values: NDArray[np.generic], channels: int, *, maps: bool
+) -> NDArray[np.float64] | None:
+    """A constant as one number a channel; None where it is something else.
+
+    Args:
+        values: The constant.
+        channels: How many there are.
+        maps: Whether it is combined with N x C x H x W; else with N x C.
+    """
+    if values.ndim > (4 if maps else 2):
+        return None
+    axis = -3 if maps else -1
+    if values.size != 1 and (
+        values.size != channels or values.ndim < -axis or values.shape[axis] != channels
+    ):
+        return None
+    return np.broadcast_to(np.asarray(values, np.float64).reshape(-1), (channels,))
+
+
+def _unpadded(conv: onnx.NodeProto) -> bool:
+    """Whether every value that a convolution sees comes from its input."""
+    attributes = _attributes(conv)
+    pads = attributes.get("pads", [0])
+    assert isinstance(pads, list)
+    return attributes.get("auto_pad", b"NOTSET") in (b"NOTSET", b"VALID") and not any(pads)
+
+
+def _plain_gemm(gemm: onnx.NodeProto) -> bool:
+    usual = {"alpha": 1.0, "beta": 1.0}
+    return all(value == usual.get(key, 0) for key, value in _attributes(gemm).items())
 
 
 def _put(
@@ -395,16 +450,7 @@ def _has_two_axes(view: _Graph, node: onnx.NodeProto) -> bool:
     for _ in range(len(view.graph.node)):
         if node.op_type in ("Flatten", "Gemm"):
             return True
-        if node.op_type not in (
-            "Relu",
-            "Clip",
-            "Sigmoid",
-            "Tanh",
-            "Elu",
-            "LeakyRelu",
-            "Mul",
-            "Add",
-        ):
+        if node.op_type not in _ELEMENTWISE:
             return False
         before = view.made_by.get(node.input[0])
         # A sum or product with a constant of more axes would have more.
@@ -427,7 +473,8 @@ def _with_constant(
     if second is not None:
         return node.input[0], second
     first = view.constant(node.input[0])
-    return None if first is None or node.op_type == "Sub" else (node.input[1], first)
+    ordered = node.op_type in ("Sub", "Div")
+    return None if first is None or ordered else (node.input[1], first)
 
 
 def _bias(view: _Graph, node: onnx.NodeProto, index: int, size: int) -> NDArray[np.float64] | None:

@@ -49,9 +49,9 @@ class ConfigFacts:
     Attributes:
         layers: Class and name of every layer, those of nested models included.
         inputs: Shapes of the input layers of the outermost model; None for a free axis.
-        activation: What the last layer ends in: `softmax`, `sigmoid`, `linear`, another name, or
+        activation: What the first output ends in: `softmax`, `sigmoid`, `linear`, another name, or
             empty where the configuration does not tell.
-        units: Size of the last axis of the last layer; None where it is not told.
+        units: Size of the last axis of the first output; None where it is not told.
         obstacles: In the order they were found.
     """
 
@@ -102,6 +102,17 @@ CONFIGURED = _words(
     """
 )
 """Initializers, regularizers, constraints and policies: they configure layers."""
+
+KEEPS_VALUES = _words(
+    """
+    Identity Dropout SpatialDropout2D SpatialDropout3D GaussianDropout GaussianNoise AlphaDropout
+    ActivityRegularization
+    """
+)
+"""What gives, in inference, exactly what it gets."""
+
+MOVES_VALUES = _words("Reshape Flatten Permute Transpose Squeeze ExpandDims")
+"""What gives the same values in another order or shape."""
 
 MARKS = frozenset({"__keras_tensor__", "__tuple__", "__slice__", "__ellipsis__"})
 
@@ -181,10 +192,7 @@ def judge(document: Mapping[str, Any]) -> ConfigFacts:
     if len(facts.layers) > MAX_LAYERS:
         raise unreadable(f"{len(facts.layers)} layers", f"at most {MAX_LAYERS}")
     facts.inputs = list(_inputs(document))
-    last = _last_layer(document)
-    if last is not None:
-        facts.activation = _activation(last)
-        facts.units = _units(last)
+    facts.activation, facts.units = _end(document)
     return facts
 
 
@@ -196,13 +204,14 @@ def modernised(document: object) -> object:
 
     Returns:
         A new one: modules under their present names; `groups` of a depthwise convolution, which
-        Keras 2 wrote and Keras 3 does not know, left out; the axis of a BatchNorm a number.
+        Keras 2 wrote and Keras 3 does not know, left out; the axis of a BatchNorm a number; and
+        no `compile_config`, from which Keras would make losses, metrics and an optimizer.
     """
     if isinstance(document, list):
         return [modernised(item) for item in document]
     if not isinstance(document, dict):
         return document
-    made = {key: modernised(value) for key, value in document.items()}
+    made = {key: modernised(value) for key, value in document.items() if key != "compile_config"}
     module = made.get("module")
     if isinstance(module, str) and "class_name" in made:
         if made["class_name"] in MODELS:
@@ -210,7 +219,7 @@ def modernised(document: object) -> object:
             made["class_name"] = made["class_name"].replace("Functional", "Model")
             made["registered_name"] = None
         elif module.startswith(("tf_keras.", "tensorflow.keras.")):
-            made["module"] = f"keras.{module.split('.', module.count('keras.'))[-1]}"
+            made["module"] = "keras." + module.rpartition("keras.")[2]
     config = made.get("config")
     if isinstance(config, dict):
         if made.get("class_name") == "DepthwiseConv2D":
@@ -249,7 +258,8 @@ def _visit(node: object, layer: str, depth: int, facts: ConfigFacts) -> None:
             facts.obstacles.append(Obstacle("layout", layer, "channels_first"))
         elif key in _SIZES and any(abs(number) > MAX_SIZE for number in _numbers(value)):
             facts.obstacles.append(Obstacle("size", layer, key))
-        # Losses and metrics are never made, so their names do not matter.
+        # Losses and metrics are never made, since `modernised` drops them: their names do not
+        # matter.
         if key != "compile_config":
             _visit(value, layer, depth + 1, facts)
 
@@ -334,36 +344,90 @@ def _inputs(model: Mapping[str, Any]) -> Iterator[tuple[int | None, ...]]:
         yield from _inputs(layers[0])
 
 
-def _last_layer(model: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    for _ in range(MAX_DEPTH):
-        layers = [item for item in _layers_of(model) if isinstance(item, dict)]
-        if not layers:
-            return None
-        last = layers[-1]
-        config = model.get("config")
-        outputs = config.get("output_layers") if isinstance(config, dict) else None
-        if isinstance(outputs, list) and outputs:
-            name = outputs[0][0] if isinstance(outputs[0], list) and outputs[0] else outputs[0]
-            last = next((item for item in layers if item.get("name") == name), last)
-        if last.get("class_name") not in MODELS:
-            return last
-        model = last
-    return None
+def _last_layers(model: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The layers of a model from its first output back, for as long as each has one before it."""
+    layers = [item for item in _layers_of(model) if isinstance(item, dict)]
+    config = model.get("config")
+    outputs = config.get("output_layers") if isinstance(config, dict) else None
+    names = list(_sources(outputs))
+    named = {str(item.get("name")): item for item in layers}
+    # A Sequential names no outputs.
+    for last in _chain(named, names[0]) if names else reversed(layers):
+        if last.get("class_name") in MODELS:
+            yield from _last_layers(last)
+        elif last.get("class_name") != "InputLayer":
+            yield last
+
+
+def _chain(layers: Mapping[str, Mapping[str, Any]], name: str) -> Iterator[Mapping[str, Any]]:
+    for _ in range(len(layers)):
+        if name not in layers:
+            return
+        yield layers[name]
+        before = list(_sources(layers[name].get("inbound_nodes")))
+        if len(before) != 1:
+            return
+        name = before[0]
+
+
+def _sources(node: object) -> Iterator[str]:
+    """Layers that a reference names: `[name, 0, 0]`, inside whatever Keras 2 or 3 puts around."""
+    if isinstance(node, dict):
+        for value in node.values():
+            yield from _sources(value)
+    elif isinstance(node, list):
+        if len(node) >= 3 and isinstance(node[0], str) and isinstance(node[1], int):
+            yield node[0]
+        else:
+            for item in node:
+                yield from _sources(item)
+
+
+def _end(model: Mapping[str, Any]) -> tuple[str, int | None]:
+    """The activation that a model ends in, and the size of its last axis."""
+    activation, units = "", None
+    told = moved = pooled = False
+    for layer in _last_layers(model):
+        name = str(layer.get("class_name"))
+        config = layer.get("config")
+        if name.startswith("Global") and not told:
+            pooled = True
+            continue
+        passes = name in KEEPS_VALUES | MOVES_VALUES
+        found = _activation(layer)
+        if not told and not passes and not (name == "Activation" and found == "linear"):
+            told = True
+            # A mean of probabilities is no softmax any more, nor one of a ReLU's values a ReLU.
+            inside = "" if found in ("softmax", "sigmoid") else "linear"
+            activation = inside if pooled and found else found
+        moved = moved or name in MOVES_VALUES
+        size = config.get("units", config.get("filters")) if isinstance(config, dict) else None
+        if isinstance(size, int) or not (passes or name in _ACTIVATION_LAYERS):
+            units = size if isinstance(size, int) and not moved else None
+            break
+    return activation, units
+
+
+_ACTIVATION_LAYERS = frozenset({"Activation", "Softmax", "Sigmoid", "ReLU", "Relu", "LeakyReLU"})
+
+_MERGES = _words(
+    "Add Subtract Multiply Average Maximum Minimum Divide TrueDivide Concatenate Dot Clip"
+)
+"""Behind these a configuration does not say whether a softmax came before."""
 
 
 def _activation(layer: Mapping[str, Any]) -> str:
-    name, config = layer.get("class_name"), layer.get("config")
+    name, config = str(layer.get("class_name")), layer.get("config")
+    if name == "TimeDistributed" and isinstance(config, dict):
+        inner = config.get("layer")
+        return _activation(inner) if isinstance(inner, dict) else ""
     if name in ("Softmax", "Sigmoid"):
-        return str(name).lower()
-    found = config.get("activation", "linear") if isinstance(config, dict) else ""
+        return name.lower()
+    if name in ("ReLU", "Relu", "LeakyReLU"):
+        return "relu"
+    if name in _MERGES or not isinstance(config, dict):
+        return ""
+    found = config.get("activation", "linear")
     if isinstance(found, dict):
         found = found.get("config")
     return found if isinstance(found, str) else ""
-
-
-def _units(layer: Mapping[str, Any]) -> int | None:
-    config = layer.get("config")
-    if not isinstance(config, dict):
-        return None
-    found = config.get("units", config.get("filters"))
-    return found if isinstance(found, int) else None

@@ -32,8 +32,9 @@ LOAD_BYTES = 1024**3
 """On top of it."""
 
 _FORBIDDEN = (
-    "os.system", "os.exec", "os.posix_spawn", "os.spawn", "subprocess.Popen", "socket.connect",
-    "socket.bind", "socket.getaddrinfo", "pickle.find_class", "webbrowser.open",
+    "os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn",
+    "subprocess.Popen", "socket.__new__", "socket.connect", "socket.bind", "socket.sendto",
+    "socket.getaddrinfo", "pickle.find_class", "webbrowser.open",
 )  # fmt: skip
 """Events that a model never has a reason for once everything is imported."""
 
@@ -72,12 +73,12 @@ class _Child:
         with files.opened(path) as (facts, weights):
             refuse_obstacles(facts)
             limit_new_memory(None)
-            from medsdk_export.keras_source import loading
+            from medsdk_export.keras_source import cutting, loading
 
             self.guard()
             limit_new_memory(LOAD_BYTES + LOAD_FACTOR * facts.weight_bytes)
             loaded = loading.load(facts, path, weights, network)
-            loading.cut_activation(loaded, network)
+            cut = cutting.cut_activation(loaded.model, network)
             run, onnx, opset = loading.converter(loaded.model, network)
         limit_new_memory(None)
         number = len(self.models)
@@ -86,7 +87,7 @@ class _Child:
             "model": number,
             "document": facts.document(),
             "parameters": loaded.parameters,
-            "cut": loaded.cut,
+            "cut": cut,
             "opset": opset,
             "versions": loading.versions(),
             "inputs": [list(item.shape) for item in loaded.model.inputs],

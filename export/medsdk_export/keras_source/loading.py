@@ -45,17 +45,15 @@ if not hasattr(np, "product"):
 
 @dataclass
 class Loaded:
-    """A model, and what was done to it.
+    """A model, as its file has it.
 
     Attributes:
-        model: Gives logits where the task decodes logits.
+        model: Made, with its weights.
         parameters: The architecture's parameters where the task names one of the catalogue.
-        cut: The activation that was taken off: `softmax`, `sigmoid` or empty.
     """
 
     model: keras.Model
     parameters: dict[str, Parameter]
-    cut: str = ""
 
 
 def versions() -> dict[str, str]:
@@ -139,47 +137,11 @@ def check(model: keras.Model, network: Network) -> None:
             )
 
 
-def cut_activation(loaded: Loaded, network: Network) -> None:
-    """Take a softmax or sigmoid off the end where the task decodes logits.
-
-    Args:
-        loaded: Changed in place.
-        network: The task's description.
-
-    Raises:
-        GraphMismatchError: The model ends in something else than the task decodes.
-    """
-    wanted = getattr(network.decode, "activation", None)
-    if wanted is None:
-        return
-    last, owner = _last_operation(loaded.model)
-    found = _activation_of(last)
-    if wanted == "none":
-        if found not in ("softmax", "sigmoid"):
-            raise _ends_in(found, "softmax or sigmoid inside, since decode.activation is 'none'")
-        return
-    if last is None or found == "linear":
-        return
-    if found != wanted:
-        raise _ends_in(found, f"{wanted} or logits, since decode.activation is {wanted!r}")
-    if len(last._inbound_nodes) > 1:
-        raise _ends_in(
-            f"a layer that is used {len(last._inbound_nodes)} times", "a layer of its own"
-        )
-    if hasattr(last, "activation"):
-        last.activation = keras.activations.linear
-    elif owner is loaded.model:
-        loaded.model = keras.Model(loaded.model.inputs, last.input)
-    else:
-        raise _ends_in("a Softmax layer inside a nested model", "it in the outermost model")
-    loaded.cut = found
-
-
 def converter(model: keras.Model, network: Network) -> tuple[Forward, bytes, int]:
     """The model as a function of N x C x H x W, and its graph.
 
     Args:
-        model: As `load` and `cut_activation` left it.
+        model: As `load` made it, its softmax cut where the task wants that.
         network: The task's description.
 
     Returns:
@@ -191,6 +153,8 @@ def converter(model: keras.Model, network: Network) -> tuple[Forward, bytes, int
     """
     resize, channels = network.pixels.resize, network.pixels.channels.count
     shape = (None, resize.height, resize.width, channels)
+
+    _inline_statistics(model)
 
     def traced(image: tf.Tensor) -> dict[str, tf.Tensor]:
         results = model(image, training=False)
@@ -230,6 +194,14 @@ def converter(model: keras.Model, network: Network) -> tuple[Forward, bytes, int
         return [array.transpose(0, 3, 1, 2) if array.ndim == 4 else array for array in arrays]
 
     return run, proto.SerializeToString(), KERAS_OPSET
+
+
+def _inline_statistics(model: keras.Model) -> None:
+    """Let Normalization layers compute with arrays: tf2onnx makes inputs of tensors of theirs."""
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.Normalization) and layer.mean is not None:
+            layer.mean = np.asarray(layer.mean)
+            layer.variance = np.asarray(layer.variance)
 
 
 def _whole(facts: KerasFacts, path: Path, weights: Path) -> keras.Model:
@@ -316,39 +288,6 @@ def _from_weights(facts: KerasFacts, weights: Path, network: Network) -> Loaded:
                 group = facts.weights[names[layer.name]]
                 layer.set_weights([read_array(file, item.path) for item in group])
     return Loaded(model, parameters)
-
-
-def _last_operation(model: keras.Model) -> tuple[keras.Operation | None, keras.Model]:
-    """The operation that gives the model's only output, and the model that it is in."""
-    owner = model
-    while True:
-        if len(owner.outputs) != 1:
-            return None, owner
-        last = owner.outputs[0]._keras_history.operation
-        if not isinstance(last, keras.Model):
-            return last, owner
-        owner = last
-
-
-def _activation_of(operation: keras.Operation | None) -> str:
-    if operation is None:
-        return "linear"
-    name = type(operation).__name__
-    if name in ("Softmax", "Sigmoid"):
-        return name.lower()
-    activation = getattr(operation, "activation", None)
-    if activation is None:
-        return "linear" if name not in ("ReLU", "Relu", "LeakyReLU") else "relu"
-    return str(getattr(activation, "__name__", type(activation).__name__))
-
-
-def _ends_in(found: str, expected: str) -> GraphMismatchError:
-    return GraphMismatchError(
-        "the model's end is not what the task decodes",
-        got=f"a last layer that ends in {found}",
-        expected=expected,
-        remedy="set decode.activation in the task file to what the model ends in",
-    )
 
 
 def _shape(shape: tuple[int | None, ...]) -> str:

@@ -192,6 +192,8 @@ def _environment(folder: str, *, lean: bool) -> dict[str, str]:
         "KERAS_BACKEND": "tensorflow",
         # Not the user's: a keras.json there changes the dtype and the layout of everything.
         "KERAS_HOME": folder,
+        # Unpacked weights go where the parent tidies up, also after a child that was killed.
+        **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), folder),
         "TF_USE_LEGACY_KERAS": "0",
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "TF_ENABLE_ONEDNN_OPTS": "0",

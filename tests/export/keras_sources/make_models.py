@@ -90,6 +90,15 @@ class Doubled(kl.Layer):  # type: ignore[misc]  # keras has no types
         return 2 * x
 
 
+def focal(truth: Any, given: Any) -> Any:
+    """A loss of its author's."""
+    return -keras.ops.mean(truth * (1 - given) ** 2 * keras.ops.log(given + 1e-6))
+
+
+class Sharpness(keras.metrics.Mean):  # type: ignore[misc]  # keras has no types
+    """A metric of its author's."""
+
+
 def blob(constants: Any) -> Any:
     """The vendor's small network (tests/conftest.py), with a softmax at its end."""
     entry = keras.Input((SIDE, SIDE, 3))
@@ -112,7 +121,111 @@ def with_layer(layer: Any) -> Any:
     return keras.Model(entry, kl.Dense(2)(kl.GlobalAveragePooling2D()(layer(entry))))
 
 
+def heads() -> dict[str, Any]:
+    """Ends that are more than one layer with an activation, all behind the same two layers."""
+    made: dict[str, Any] = {}
+
+    def add(name: str, end: Any) -> None:
+        keras.utils.set_random_seed(9)
+        entry = keras.Input((SIDE, SIDE, 3))
+        x = kl.Conv2D(6, 3, strides=2, activation="relu")(entry)
+        x = kl.GlobalAveragePooling2D(keepdims=True)(x)
+        strong = keras.initializers.RandomNormal(stddev=8.0, seed=1)
+        made[name] = keras.Model(entry, end(x, strong))
+
+    def conv(x: Any, strong: Any) -> Any:
+        return kl.Conv2D(2, 1, kernel_initializer=strong)(x)
+
+    def dense(x: Any, strong: Any, end: str = "softmax", name: str | None = None) -> Any:
+        return kl.Dense(2, end, kernel_initializer=strong, name=name)(kl.Flatten()(x))
+
+    def inner(x: Any, strong: Any) -> Any:
+        entry = keras.Input((1, 1, 6))
+        return keras.Model(entry, kl.Softmax()(dense(entry, strong, "linear")))(x)
+
+    def inner_tail(x: Any, strong: Any) -> Any:
+        tail = keras.Sequential([keras.Input((1, 1, 2)), kl.Dropout(0.1), kl.Flatten()])
+        return tail(kl.Activation("softmax")(conv(x, strong)))
+
+    def each_step(x: Any, strong: Any) -> Any:
+        step = kl.TimeDistributed(kl.Dense(2, "softmax", kernel_initializer=strong))
+        return kl.Flatten()(step(kl.Reshape((1, 6))(x)))
+
+    def pooled(x: Any, strong: Any) -> Any:
+        wide = kl.UpSampling2D(2)(x)
+        return kl.GlobalAveragePooling2D()(kl.Activation("softmax")(conv(wide, strong)))
+
+    def two(x: Any, strong: Any) -> Any:
+        first = kl.Dense(2, "relu", name="first")(kl.Flatten()(x))
+        return [first, dense(x, strong, name="second")]
+
+    def shared(x: Any, strong: Any) -> Any:
+        end = dense(x, strong)
+        return [kl.Dense(2)(end), end]
+
+    def wrong_axis(x: Any, strong: Any) -> Any:
+        return kl.Flatten()(kl.Softmax(axis=1)(conv(x, strong)))
+
+    def each_pixel(x: Any, strong: Any) -> Any:
+        wide = kl.Conv2D(1, 1)(kl.UpSampling2D((2, 1))(x))
+        return kl.Flatten()(kl.Activation("softmax")(wide))
+
+    add("reshape", lambda x, s: kl.Reshape((2,))(kl.Activation("softmax")(conv(x, s))))
+    add("flatten", lambda x, s: kl.Flatten()(kl.Softmax()(conv(x, s))))
+    add("permute", lambda x, s: kl.Flatten()(kl.Permute((3, 1, 2))(kl.Softmax()(conv(x, s)))))
+    add("dropout", lambda x, s: kl.Dropout(0.2)(dense(x, s)))
+    add("identity", lambda x, s: kl.Identity()(kl.Activation("linear")(dense(x, s))))
+    add("operator", lambda x, s: keras.ops.softmax(dense(x, s, "linear")))
+    add("inner", inner)
+    add("inner-tail", inner_tail)
+    add("average", lambda x, s: kl.Average()([dense(x, s), dense(x, None)]))
+    add("sharpened", lambda x, s: dense(x, s) * 3.0)
+    add("each-step", each_step)
+    add("pooled", pooled)
+    add("two", two)
+    add("shared", shared)
+    add("wrong-axis", wrong_axis)
+    add("each-pixel", each_pixel)
+    return made
+
+
+def late_norms() -> Any:
+    """Conv, ReLU, BatchNorm, as the papers after 2015 do not have it and many models do."""
+    keras.utils.set_random_seed(7)
+    entry = keras.Input((SIDE, SIDE, 3))
+    x = kl.BatchNormalization()(kl.Conv2D(4, 3, activation="relu")(entry))
+    x = kl.BatchNormalization()(kl.Conv2D(6, 3, activation="relu", strides=2)(x))
+    x = kl.GlobalAveragePooling2D()(x)
+    return stirred(keras.Model(entry, kl.Dense(2)(x)))
+
+
+def normalised() -> dict[str, Any]:
+    """Normalization layers: of given statistics, and of such as it learned from images."""
+    learned = kl.Normalization()
+    learned.adapt(np.random.default_rng(2).normal(3.0, 2.0, (4, 8, 8, 3)).astype(np.float32))
+    given = kl.Normalization(mean=[0.1, -0.2, 0.3], variance=[0.5, 0.6, 4.0])
+    made = {}
+    for name, layer in (("given", given), ("learned", learned)):
+        keras.utils.set_random_seed(8)
+        entry = keras.Input((SIDE, SIDE, 3))
+        x = kl.Conv2D(4, 3, strides=2, activation="relu")(layer(entry))
+        made[name] = keras.Model(entry, kl.Dense(2)(kl.GlobalAveragePooling2D()(x)))
+    return made
+
+
 def main(folder: Path) -> None:
+    given = np.random.default_rng(1).normal(0, 1, (3, SIDE, SIDE, 3)).astype(np.float32)
+    answers = {}
+    for name, model in (normalised() | {"late": late_norms()}).items():
+        model.save(folder / f"normalised-{name}.keras")
+        answers[name] = model(given, training=False).numpy()
+    np.savez(folder / "normalised.npz", **answers)
+    ends = {}
+    for name, model in heads().items():
+        model.save(folder / f"end-{name}.keras")
+        outputs = model(given, training=False)
+        ends[name] = (outputs[-1] if isinstance(outputs, list) else outputs).numpy()
+    np.savez(folder / "ends.npz", **ends)
     if (folder / "blob.npz").exists():
         blob(np.load(folder / "blob.npz")).save(folder / "blob.keras")
     model = small()
@@ -120,12 +233,17 @@ def main(folder: Path) -> None:
     model.save(folder / "small.keras")
     model.save(folder / "small.h5")
     model.save(folder / "small.hdf5")
+    model.compile("adam", focal, metrics=[Sharpness()])
+    model.save(folder / "focal.keras")
+    model.save(folder / "focal.h5")
     small("linear").save(folder / "logits.keras")
     small("sigmoid", 1).save(folder / "sigmoid.keras")
     small("relu").save(folder / "relu.keras")
     small(units=3).save(folder / "three.keras")
     body = small("linear")
     keras.Model(body.input, kl.Softmax()(body.output)).save(folder / "softmax-layer.keras")
+    steps = [kl.GlobalAveragePooling2D(), kl.Dense(2), kl.Dropout(0.5), kl.Activation("softmax")]
+    keras.Sequential([keras.Input((SIDE, SIDE, 3)), *steps]).save(folder / "sequential.keras")
     flat().save(folder / "flat.keras")
     entry = keras.Input((SIDE, SIDE, 3))
     mask = kl.Conv2D(2, 1, activation="softmax")(kl.Conv2D(4, 3, padding="same")(entry))

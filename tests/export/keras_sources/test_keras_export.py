@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -113,6 +117,30 @@ def test_an_interruption_ends_the_process(keras_files, monkeypatch):
     assert not process.alive
 
 
+def test_a_process_that_was_killed_leaves_no_weights(
+    keras_files, make_network, tmp_path, monkeypatch
+):
+    """As it is after a time limit, an interruption, or where memory ran out."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)  # look at TMPDIR again
+    process, network = KerasProcess(), make_network()
+
+    def attempt() -> None:
+        with pytest.raises(SourceUnreadableError, match="the process that reads it ended"):
+            process.open(keras_files / "small.keras", network)
+
+    thread = threading.Thread(target=attempt)
+    thread.start()
+    seen = 0
+    while seen < 5 and thread.is_alive():  # TensorFlow loads for seconds with the weights unpacked
+        seen = seen + 1 if list(tmp_path.rglob("model.weights.h5")) else 0
+        time.sleep(0.05)
+    process._child.kill()
+    thread.join()
+    assert seen == 5
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_keras_computes_may_be_asked_by_several_threads(keras_files, process, make_network):
     source = read_keras(keras_files / "small.keras", make_network(), process)
     images = [np.full((1, 3, 32, 32), value, np.float32) for value in range(8)]
@@ -142,13 +170,40 @@ def test_without_tensorflow_the_extra_is_named(monkeypatch):
 
 
 def test_the_users_keras_settings_do_not_matter(keras_files, tmp_path, make_network, monkeypatch):
-    """A keras.json of the user's changes the layout of every layer that does not say its own."""
+    """A keras.json of the user's changes the type and layout of whatever does not say its own."""
     (tmp_path / "keras.json").write_text(
-        '{"floatx": "float16", "image_data_format": "channels_first"}', encoding="utf-8"
+        '{"floatx": "float16", "image_data_format": "channels_first", "backend": "torch"}',
+        encoding="utf-8",
     )
+    path = _without_types(keras_files / "small.keras", tmp_path / "small.keras")
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setenv("KERAS_BACKEND", "torch")
-    environment = process_module._environment("elsewhere", lean=False)
-    assert environment["KERAS_HOME"] == "elsewhere"
-    assert environment["KERAS_BACKEND"] == "tensorflow"
+    process = KerasProcess()
+    source = read_keras(path, make_network(), process)
+    want = np.load(keras_files / "answers.npz")["small"]
+    images = np.random.default_rng(1).normal(0, 1, (3, 32, 32, 3)).astype(np.float32)
+    got = source.reference(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))["logits"]
+    np.testing.assert_allclose(got, want, atol=1e-5)
+    process.close()
     assert os.environ["KERAS_BACKEND"] == "torch"
+
+
+def _without_types(source: Path, target: Path) -> Path:
+    """A model whose layers say neither their type nor their layout, as in old files."""
+
+    def bare(node: Any) -> Any:
+        if isinstance(node, list):
+            return [bare(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        own = "name" in node and "trainable" in node  # a layer's configuration
+        left_out = ("dtype", "data_format") if own else ()
+        return {key: bare(value) for key, value in node.items() if key not in left_out}
+
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for name in old.namelist():
+            data = old.read(name)
+            if name == "config.json":
+                data = json.dumps(bare(json.loads(data))).encode()
+            new.writestr(name, data)
+    return target
