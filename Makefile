@@ -13,7 +13,7 @@ READY := $(VENV)/ready
 # torch is named with its version so that pip takes the build for the CPU.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow check format schemas bench full-size train clean
+.PHONY: demo test test-slow check format schemas bench corpus full-size train clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -44,6 +44,15 @@ schemas: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/first_slice.py
+	$(BIN)/python benchmarks/preprocessing.py
+	$(BIN)/python benchmarks/decoding.py
+	$(BIN)/python benchmarks/keras_twin.py
+	$(BIN)/python benchmarks/source_memory.py
+
+# What becomes of every public DICOM object, whole (docs/corpus.md) and broken.
+corpus: $(READY)
+	$(BIN)/python benchmarks/corpus.py
+	$(BIN)/python benchmarks/hostile_corpus.py
 
 # A bundle of the full-width network, for speed alone: purpose "benchmark".
 full-size: $(READY)
