@@ -89,3 +89,17 @@ class OutputNotWritableError(MedsdkError):
             expected="a directory with room that this user may write to",
             remedy=remedy,
         )
+
+    @classmethod
+    def standard_output(cls, error: OSError) -> Self:
+        """The answer itself cannot be written.
+
+        Args:
+            error: The system's error.
+        """
+        return cls(
+            "standard output cannot be written",
+            got=error.strerror or type(error).__name__,
+            expected="a place with room for the answer",
+            remedy="send standard output elsewhere",
+        )

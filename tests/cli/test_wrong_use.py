@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -163,7 +164,8 @@ def test_every_command_has_help(cli, command):
     assert "--json" in done.out
 
 
-def test_an_answer_that_cannot_be_written_is_said_without_a_traceback():
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+def test_an_answer_that_cannot_be_written_is_said_without_a_traceback(unbuffered):
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("this system has no /dev/full")
@@ -175,6 +177,7 @@ def test_an_answer_that_cannot_be_written_is_said_without_a_traceback():
                 stderr=subprocess.PIPE,
                 text=True,
                 check=False,
+                env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
             )
         assert done.returncode == 3, done.stderr
         assert MESSAGE.match(done.stderr), done.stderr

@@ -110,15 +110,24 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in words
+    status = 0
     try:
         status = _run(words, as_json=as_json)
         sys.stdout.flush()
     except (BrokenPipeError, ReaderGoneError):
-        # What could not be written is still buffered; let it go nowhere when Python ends.
-        with Path(os.devnull).open("w") as nowhere:
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        _discard_output()
         return EXIT_INTERRUPTED
+    except OSError as error:
+        _discard_output()
+        # With another status the command has said already what went wrong.
+        return status or _report(OutputNotWritableError.standard_output(error), as_json=False)
     return status
+
+
+def _discard_output() -> None:
+    """What could not be written is still buffered; let it go nowhere when Python ends."""
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _run(words: list[str], *, as_json: bool) -> int:

@@ -129,9 +129,4 @@ def _write(text: str) -> None:
     except BrokenPipeError:
         raise ReaderGoneError from None
     except OSError as error:
-        raise OutputNotWritableError(
-            "standard output cannot be written",
-            got=error.strerror or type(error).__name__,
-            expected="a place with room for the answer",
-            remedy="send standard output elsewhere",
-        ) from error
+        raise OutputNotWritableError.standard_output(error) from error
