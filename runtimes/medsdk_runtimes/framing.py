@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping
+from types import ModuleType
 from typing import IO, Any
 
 import numpy as np
 
 from medsdk_runtimes.contract import Array
+from medsdk_runtimes.errors import MedsdkError
 
 _START = struct.Struct("<Q")
 MAX_MESSAGE_BYTES = 4 * 1024**3
@@ -57,6 +59,41 @@ def receive(stream: IO[bytes]) -> tuple[dict[str, Any], dict[str, Array]]:
         arrays[name] = np.frombuffer(data, dtype).reshape(shape)
     header: dict[str, Any] = document["header"]
     return header, arrays
+
+
+def error_header(error: MedsdkError) -> dict[str, str]:
+    """The header that tells the other side of an error."""
+    return {
+        "error": type(error).__name__,
+        "what": error.what,
+        "got": error.got,
+        "expected": error.expected,
+        "remedy": error.remedy,
+    }
+
+
+def raise_error(header: Mapping[str, Any], kinds: ModuleType, otherwise: type[MedsdkError]) -> None:
+    """Raise the error that a header tells of; nothing where it tells of none.
+
+    Args:
+        header: As `receive` gives it.
+        kinds: Where the classes of errors are looked up by name.
+        otherwise: The class where there is none of that name.
+
+    Raises:
+        MedsdkError: The other side's error.
+    """
+    if "error" not in header:
+        return
+    kind = getattr(kinds, header["error"], None)
+    if not (isinstance(kind, type) and issubclass(kind, MedsdkError)):
+        kind = otherwise
+    raise kind(
+        header["what"],
+        got=header["got"],
+        expected=header["expected"],
+        remedy=header["remedy"],
+    )
 
 
 def _exactly(stream: IO[bytes], count: int) -> bytearray:

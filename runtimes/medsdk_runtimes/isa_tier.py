@@ -172,14 +172,7 @@ def _receive(stream: IO[bytes]) -> tuple[dict[str, Any], dict[str, Array]]:
         header, arrays = framing.receive(stream)
     except EOFError as error:
         raise _died() from error
-    if "error" in header:
-        kind = getattr(errors, header["error"], InferenceFailedError)
-        raise kind(
-            header["what"],
-            got=header["got"],
-            expected=header["expected"],
-            remedy=header["remedy"],
-        )
+    framing.raise_error(header, errors, InferenceFailedError)
     return header, arrays
 
 
@@ -204,7 +197,7 @@ def _serve(runtime_name: str) -> None:
             graph["onnx"].tobytes(), Settings(**header)
         )
     except MedsdkError as error:
-        _send(replies, _error_header(error), {})
+        _send(replies, framing.error_header(error), {})
         return
     described = {
         "inputs": [dataclasses.asdict(spec) for spec in session.inputs],
@@ -220,20 +213,10 @@ def _serve(runtime_name: str) -> None:
         try:
             results = session.run(tensors)
         except MedsdkError as error:
-            _send(replies, _error_header(error), {})
+            _send(replies, framing.error_header(error), {})
         else:
             _send(replies, {}, results)
     session.close()
-
-
-def _error_header(error: MedsdkError) -> dict[str, str]:
-    return {
-        "error": type(error).__name__,
-        "what": error.what,
-        "got": error.got,
-        "expected": error.expected,
-        "remedy": error.remedy,
-    }
 
 
 if __name__ == "__main__":

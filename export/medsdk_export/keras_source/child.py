@@ -112,9 +112,9 @@ def _answer(child: _Child, request: dict[str, Any], arrays: dict[str, Array]) ->
     try:
         return child.answer(request, arrays)
     except MedsdkError as error:
-        return _error(error), {}
+        return framing.error_header(error), {}
     except MemoryError:
-        return _error(
+        return framing.error_header(
             SourceUnreadableError(
                 "the model needs more memory than its weights can explain",
                 got="sizes in the configuration that the file's weights do not have",
@@ -124,7 +124,7 @@ def _answer(child: _Child, request: dict[str, Any], arrays: dict[str, Array]) ->
         ), {}
     # A child that ends with a traceback tells nobody anything; the class says enough.
     except Exception as error:  # noqa: BLE001
-        return _error(
+        return framing.error_header(
             SourceUnreadableError(
                 "the Keras file cannot be read",
                 got=type(error).__name__,
@@ -134,16 +134,6 @@ def _answer(child: _Child, request: dict[str, Any], arrays: dict[str, Array]) ->
         ), {}
     finally:
         limit_new_memory(None)
-
-
-def _error(error: MedsdkError) -> dict[str, Any]:
-    return {
-        "error": type(error).__name__,
-        "what": error.what,
-        "got": error.got,
-        "expected": error.expected,
-        "remedy": error.remedy,
-    }
 
 
 def serve() -> None:

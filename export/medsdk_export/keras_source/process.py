@@ -173,14 +173,7 @@ class KerasProcess:
                 raise
             finally:
                 timer.cancel()
-        if "error" in header:
-            kind = getattr(errors, header["error"], SourceUnreadableError)
-            raise kind(
-                header["what"],
-                got=header["got"],
-                expected=header["expected"],
-                remedy=header["remedy"],
-            )
+        framing.raise_error(header, errors, SourceUnreadableError)
         return header, results
 
 
