@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medsdk.errors import MedsdkError
+from medsdk.cli.demo import DemoUnavailableError
 
 if TYPE_CHECKING:
     from medsdk.bundle import Bundle
@@ -14,13 +14,6 @@ if TYPE_CHECKING:
     from medsdk.engine import Engine
     from medsdk.pixels import Box
     from medsdk.results.documents import VerifyDocument
-
-
-class DemoUnavailableError(MedsdkError):
-    """Something that the demo shows is not installed."""
-
-    code = "demo-unavailable"
-    exit_status = 3
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,15 @@
-"""`medsdk demo`: the main job from end to end, on real objects, in a few minutes."""
+"""The whole of `medsdk demo`: the main job from end to end, on real objects, in a few minutes."""
 
 from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from medsdk.cli.options import JsonFlag, QuietFlag
-from medsdk.cli.output import Progress, print_document, print_text
+from medsdk.cli.demo import DemoUnavailableError
 from medsdk.errors import MedsdkError, OutputNotWritableError
 from medsdk_export._demo_steps import (
-    DemoUnavailableError,
     Made,
     Part,
     draw,
@@ -22,6 +18,7 @@ from medsdk_export._demo_steps import (
 )
 
 if TYPE_CHECKING:
+    from medsdk.cli.output import Progress
     from medsdk.results.documents import DemoClip, DemoDocument, ErrorFacts, VariantDocument
 
 MARKER = "demo.json"
@@ -66,37 +63,6 @@ class DemoOutputError(MedsdkError):
 
     code = "demo-output"
     exit_status = 2
-
-
-def register(app: typer.Typer) -> None:
-    """Add `demo` to the command line."""
-
-    @app.command()
-    def demo(
-        out: Annotated[
-            Path,
-            typer.Option("--out", metavar="DIR", help="Where everything goes; replaced next time."),
-        ] = Path("medsdk-demo"),
-        as_json: JsonFlag = False,
-        quiet: QuietFlag = False,
-    ) -> None:
-        """Export, quantize, verify and run two reference tasks on real objects.
-
-        Makes phantoms, exports the networks, verifies the bundles on every installed runtime,
-        runs one on real MR objects and the other on a real ultrasound clip, and shows a refused
-        modality. About three minutes on two cores. The networks were trained on synthetic
-        phantoms: not for clinical use.
-        """
-        progress = Progress(quiet=quiet)
-        try:
-            document, summary = run_demo(out, progress)
-        finally:
-            progress.close()
-        if as_json:
-            print_document(document)
-        else:
-            print_text(summary)
-        raise typer.Exit(0 if document.verdict == "pass" else 1)
 
 
 def run_demo(out: Path, progress: Progress) -> tuple[DemoDocument, str]:
