@@ -54,9 +54,9 @@ corpus: $(READY)
 	$(BIN)/python benchmarks/corpus.py
 	$(BIN)/python benchmarks/hostile_corpus.py
 
-# A bundle of the full-width network, for speed alone: purpose "benchmark".
+# Bundles of every network at its full size, for speed alone: purpose "benchmark".
 full-size: $(READY)
-	$(BIN)/python benchmarks/full_width.py build/full-size
+	$(BIN)/python benchmarks/full_size.py build/full-size
 
 train: $(READY)
 	$(BIN)/python export/training/uterus_mr_tumor_filter.py --out export/medsdk_export/reference_weights/uterus-mr
