@@ -17,7 +17,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NoReturn
 
-from medsdk._refusals import BundleFormError, BundleTamperedError, BundleUnreadableError
+from medsdk._refusals import (
+    BundleFormError,
+    BundleTamperedError,
+    BundleUnreadableError,
+    OutputNotWritableError,
+)
 from medsdk.bundle.manifest import FILE_PATH, FILE_PATH_LENGTH
 from medsdk.bundle.storage import CHUNK_BYTES, DEPTH, BundleLimits, Storage
 
@@ -172,22 +177,27 @@ def write_one_file(
 
     Raises:
         BundleFormError: They do not fit into a zip without its 64-bit extension.
-        OSError: Something cannot be read or written.
+        BundleTamperedError: A file changed its size since the storage was opened.
+        OutputNotWritableError: The place cannot be written or is full.
     """
-    names = sorted(storage.sizes)
-    with path.open("wb") as file:
-        entries: list[Entry] = []
-        for number, name in enumerate(names):
-            if progress is not None:
-                progress(number, len(names))
-            offset = entries[-1].end if entries else 0
-            entries.append(_write_entry(file, Entry(name, storage.sizes[name], 0, offset), storage))
-        directory = b"".join(entry.central_header() for entry in entries)
-        offset = entries[-1].end if entries else 0
-        _check_room(len(entries), offset + len(directory) + _END.size)
-        file.write(directory + _end_record(len(entries), len(directory), offset))
-    if progress is not None:
-        progress(len(names), len(names))
+    try:
+        with path.open("wb") as file:
+            _write(file, storage, progress or (lambda done, total: None))
+    except OSError as error:
+        raise OutputNotWritableError.from_os("the bundle", error) from error
+
+
+def _write(file: BinaryIO, storage: Storage, progress: Callable[[int, int], None]) -> None:
+    entries: list[Entry] = []
+    offset = 0
+    for number, name in enumerate(sorted(storage.sizes)):
+        progress(number, len(storage.sizes))
+        entries.append(_write_entry(file, Entry(name, storage.sizes[name], 0, offset), storage))
+        offset = entries[-1].end
+    directory = b"".join(entry.central_header() for entry in entries)
+    _check_room(len(entries), offset + len(directory) + _END.size)
+    file.write(directory + _end_record(len(entries), len(directory), offset))
+    progress(len(entries), len(entries))
 
 
 def _write_entry(file: BinaryIO, entry: Entry, storage: Storage) -> Entry:
