@@ -188,6 +188,7 @@ def write_one_file(
 
 
 def _write(file: BinaryIO, storage: Storage, progress: Callable[[int, int], None]) -> None:
+    _check_room(storage.sizes)
     entries: list[Entry] = []
     offset = 0
     for number, name in enumerate(sorted(storage.sizes)):
@@ -195,14 +196,12 @@ def _write(file: BinaryIO, storage: Storage, progress: Callable[[int, int], None
         entries.append(_write_entry(file, Entry(name, storage.sizes[name], 0, offset), storage))
         offset = entries[-1].end
     directory = b"".join(entry.central_header() for entry in entries)
-    _check_room(len(entries), offset + len(directory) + _END.size)
     file.write(directory + _end_record(len(entries), len(directory), offset))
     progress(len(entries), len(entries))
 
 
 def _write_entry(file: BinaryIO, entry: Entry, storage: Storage) -> Entry:
     """Header and contents; the header again once the CRC-32 of what was written is known."""
-    _check_room(1, entry.end)
     file.write(entry.local_header())
     size = crc = 0
     for chunk in storage.chunks(entry.name):
@@ -222,11 +221,13 @@ def _write_entry(file: BinaryIO, entry: Entry, storage: Storage) -> Entry:
     return written
 
 
-def _check_room(files: int, size_bytes: int) -> None:
-    if files > MOST_FILES or size_bytes > MOST_BYTES:
+def _check_room(sizes: Mapping[str, int]) -> None:
+    headers = sum(_LOCAL.size + _CENTRAL.size + 2 * len(name) for name in sizes)
+    size = headers + sum(sizes.values()) + _END.size
+    if len(sizes) > MOST_FILES or size > MOST_BYTES:
         raise BundleFormError(
             "the bundle is too large for one file",
-            got=f"{files} files, {size_bytes} bytes or more",
+            got=f"{len(sizes)} files, {size} bytes with their headers",
             expected=f"at most {MOST_FILES} files and {MOST_BYTES} bytes",
             remedy="keep it as a directory",
         )
