@@ -121,6 +121,8 @@ def test_the_file_may_be_replaced_while_a_bundle_is_open(one_file: Path, tmp_pat
     one_file.write_bytes(changed[:1000])
     with pytest.raises(BundleTamperedError):
         bundle.read(NETWORK)
+    with pytest.raises(BundleTamperedError):
+        list(bundle.storage.chunks(NETWORK))
     one_file.unlink()
     with pytest.raises(BundleUnreadableError):
         bundle.read(NETWORK)
