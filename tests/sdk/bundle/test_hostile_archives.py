@@ -367,7 +367,7 @@ def test_streamed_archives_are_refused(refused: Callable[..., str]) -> None:
         ({"gap": b"PK\3\4"}, "offset of the local header"),
         ({"before_directory": b"x"}, "1 bytes that belong to no entry"),
         ({"after_directory": b"x"}, "offset of the central directory"),
-        ({"after_directory": b"x", "end": {"size": 207 + 1}}, ""),
+        ({"after_directory": b"x", "end": {"size": 205}}, "1 bytes that belong to no entry"),
         ({"suffix": b"x"}, "no end record"),
         ({"local_extra": b"\xfe\xca\0\0"}, "offset of the local header"),
         ({"central_extra": b"\xfe\xca\0\0"}, "length of the extra field 4"),
