@@ -401,6 +401,7 @@ def test_streamed_archives_are_refused(refused: Callable[..., str]) -> None:
         ({"end": {"files": MOST_FILES, "here": MOST_FILES}}, "cut short"),
         ({"end": {"size": 0}}, ""),
         ({"end": {"size": 2**32 - 1}}, "central directory of 4294967295 bytes"),
+        ({"end": {"files": 60_000, "here": 60_000, "size": 10**6}}, "directory of 1000000 bytes"),
         ({"end": {"offset": 0}}, "offset of the central directory 0"),
         ({"end": {"comment": 1}}, "length of the archive's comment 1"),
     ],
@@ -510,11 +511,15 @@ def test_a_manifest_beyond_its_limit_is_not_read(tmp_path: Path) -> None:
 def test_sparse_files_are_refused_by_their_size_alone(tmp_path: Path) -> None:
     path = tmp_path / "sparse.medsdk"
     for size in (MOST_BYTES, MOST_BYTES + 1, 1 << 40):
-        with path.open("wb") as file:
-            file.write(b"PK\3\4")
-            file.truncate(size)
-        with pytest.raises(BundleUnreadableError):
-            Bundle.open(path)
+        for end in (b"", b"PK\5\6" + struct.pack("<4H2IH", 0, 0, 0, 0, 0, (size - 22) % 2**32, 0)):
+            with path.open("wb") as file:
+                file.write(b"PK\3\4")
+                file.truncate(size)
+                file.seek(-len(end), 2)
+                file.write(end)
+            with pytest.raises(BundleUnreadableError) as caught:
+                Bundle.open(path)
+            assert size <= MOST_BYTES or caught.value.got == f"{size} bytes"
 
 
 # Archives of a bundle that other tools made
