@@ -14,6 +14,7 @@ from medsdk.parity.verification import verify
 FOLDER = Path(__file__).parent / "bundles"
 KEPT = {
     "0.1.0-first": "a86ce6be96dcb20f3c1a6832f283e0ea56eeb1079a8cf6e85d0a970f2572e88a",
+    "0.1.0-one-file.medsdk": "9cbaed129cc9e9a7ab5e9d599a0f641c14380f38763cc4dfdd9773d691e9e2e3",
 }
 """Name to identity. An entry is never changed; tests/bundles/README.md says how one is added."""
 
