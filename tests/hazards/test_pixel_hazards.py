@@ -146,12 +146,32 @@ image.GetBuffer()
 """
 
 
+_GUARDED = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import jpeg_writing
+import numpy as np
+from medsdk.pixels._codestream import JPEG_LOSSLESS, jpeg_header
+from medsdk.pixels.errors import PixelInputUnreadableError
+data = bytearray(jpeg_writing.lossless([np.zeros((64, 64), np.uint16)], 8, 1))
+assert jpeg_header(bytes(data), JPEG_LOSSLESS).rows == 64
+data[data.index(b"\\xff\\xc4") + 1] = 0x01
+try:
+    jpeg_header(bytes(data), JPEG_LOSSLESS)
+except PixelInputUnreadableError:
+    sys.exit()
+sys.exit("the frame would reach GDCM")
+"""
+
+
 @pytest.mark.hazard("gdcm-abort")
 def test_gdcm_ends_the_process(reproduces):
     pytest.importorskip("gdcm")
     good, damaged = (run_python(_GDCM, str(BENCHMARKS), kind) for kind in ("good", "damaged"))
     assert good.returncode == 0, good.stderr
     reproduces(damaged.returncode < 0, f"the process ends with {damaged.returncode}")
+    guarded = run_python(_GUARDED, str(BENCHMARKS))
+    assert guarded.returncode == 0, guarded.stderr
 
 
 _TILES = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 from importlib.metadata import distribution
 from pathlib import Path
@@ -18,6 +19,7 @@ from tests.hazards.records import (
     record_outcomes,
     release,
 )
+from tests.hazards.reporting import RECORD_VARIABLE
 
 RECORDS = anomalies()
 HAZARDS = set(range(1, 13))
@@ -65,6 +67,8 @@ def test_a_test_that_is_named_exists(record: str, test: str):
 
 def test_what_is_constrained_was_looked_at():
     """A new version in constraints.txt is tried, and the attempt is written down."""
+    if os.environ.get(RECORD_VARIABLE):
+        pytest.skip("this run is the attempt")
     lines = CONSTRAINTS.read_text(encoding="utf-8").lower().split()
     pinned = dict(line.split("==") for line in lines)
     marked, tried = _marked(), outcomes()
