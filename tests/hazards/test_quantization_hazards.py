@@ -159,10 +159,10 @@ def _dense_relu_batchnorm() -> onnx.ModelProto:
     rng = np.random.default_rng(RNG_SEED)
     tensors = {
         "w": rng.normal(0, 0.3, (8, 3, 3, 3)),
-        "d1": rng.normal(0, 0.8, (8 * 5 * 5, HIDDEN)),
-        "b1": rng.normal(0, 2, HIDDEN),
+        "d1": rng.normal(0, 2, (8 * 5 * 5, HIDDEN)),
+        "b1": rng.normal(0, 4, HIDDEN),
     }
-    tensors["b1"][:3] -= 200
+    tensors["b1"][:3] -= 500
     body = [
         node("Conv", ["x", "w"], "c", strides=[2, 2]),
         node("Relu", ["c"], "r"),
