@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from medsdk_conformance.graphs import node, product, serialized
 from medsdk_runtimes import Settings, runtime
 from medsdk_runtimes.errors import InferenceFailedError
-from tests.hazards.processes import SATURATION, run_module
+from tests.hazards.processes import SATURATION, run_module, run_python
 
 ov = pytest.importorskip("openvino")
 
@@ -228,3 +228,26 @@ def test_float64_is_computed_in_float32(reproduces):
     graph = [node("Add", ["x", "x"], "y")], [("x", "float64", (1,))], [("y", "float64", (1,))]
     found = float(_compiled(serialized(*graph))(np.array([1 / 3]))[0][0])
     reproduces(found == float(np.float32(1 / 3) * 2), f"1/3 + 1/3 is {abs(found - 2 / 3):.1g} off")
+
+
+_IMPORTED = """
+import os, sys, time
+
+def refuse(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "http.client.connect", "urllib.Request"):
+        raise OSError("nothing is sent from here")
+
+sys.addaudithook(refuse)
+for name in ("CI", "TF_BUILD", "JENKINS_URL"):
+    os.environ.pop(name, None)
+import openvino
+time.sleep(0.5)
+"""
+
+
+@pytest.mark.hazard("openvino-telemetry")
+def test_importing_it_writes_a_client_id(reproduces, tmp_path):
+    done = run_python(_IMPORTED, environment={"HOME": str(tmp_path)})
+    assert done.returncode == 0, done.stderr
+    written = sorted(path.name for path in tmp_path.rglob("*") if path.is_file())
+    reproduces(bool(written), f"below the user's home: {written}")
