@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medsdk_conformance.graphs import node, serialized
+from medsdk_runtimes._opening import load
 
 CHANNELS, OUTPUTS, SIDE = 64, 32, 8
 BRIGHTEST = 255
@@ -52,9 +53,7 @@ def input_tensor() -> NDArray[np.float32]:
 
 def share_in_openvino(weight: int) -> float:
     """What OpenVINO gives, as a share of the exact sum."""
-    import openvino as ov
-
-    core = ov.Core()  # type: ignore[attr-defined]  # built at import
+    core = load("openvino", "openvino", "openvino").Core()
     options = {"INFERENCE_PRECISION_HINT": "f32"}
     compiled = core.compile_model(core.read_model(layer(weight)), "CPU", options)
     return float(np.array(compiled(input_tensor())[0]).max()) / exact(weight)
