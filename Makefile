@@ -30,6 +30,12 @@ test: $(READY)
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
 
+.PHONY: hazards support licences
+# Every hazard of docs/support.md with what is installed, and what became of it.
+hazards: $(READY)
+	MEDSDK_RECORD_HAZARDS=1 $(BIN)/python -m pytest tests/hazards
+	$(BIN)/python docs/upkeep/support.py
+
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -41,6 +47,13 @@ format: $(READY)
 
 schemas: $(READY)
 	$(BIN)/python docs/schemas/generate.py
+
+# The generated part of docs/support.md and all of docs/licences.md.
+support: $(READY)
+	$(BIN)/python docs/upkeep/support.py
+
+licences: $(READY)
+	$(BIN)/python docs/upkeep/licences.py
 
 bench: $(READY)
 	$(BIN)/python benchmarks/first_slice.py
