@@ -174,3 +174,10 @@ def test_names_of_libraries_lose_their_hash() -> None:
         ("libopenblasp-r0-59ffcd50.3.15.so", "libopenblasp-r0.3.15"),
     ):
         assert LICENCES._unhashed(name) == plain
+
+
+def test_the_words_for_gnu_licences_can_be_found() -> None:
+    for text in ("GPL-3.0-only", "LGPLv2.1+", "AGPL-3.0", "GNU Lesser General Public License"):
+        assert LICENCES.GNU.search(text), text
+    for text in ("MIT-CMU", "Apache-2.0", "the general public", "GNU Compiler Collection"):
+        assert not LICENCES.GNU.search(text), text
