@@ -18,7 +18,7 @@ from typing import Any
 import medsdk_runtimes
 from medsdk_conformance.capabilities import capabilities_of, exceptions_of
 from medsdk_conformance.check import Subject, counted, equal
-from medsdk_conformance.suite import ITEMS, first_device, judge_item, one_line, words
+from medsdk_conformance.suite import ITEMS, first_device, judge_item, one_line, without_paths, words
 from medsdk_runtimes import Runtime, Session
 from medsdk_runtimes.framing import receive, send
 
@@ -32,7 +32,7 @@ def _describe(runtime: Runtime) -> Reply:
     if not here.available:
         return {
             "available": False,
-            "reason": one_line(str(here.reason)),
+            "reason": without_paths(str(here.reason)),
             "extra": one_line(str(here.extra)),
         }
     return {

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 from medsdk_conformance.suite import ENDS, ITEMS, Item, Result, Verdict, with_exception
-from medsdk_runtimes import known_names
+from medsdk_runtimes import RUNTIMES, known_names
 from medsdk_runtimes.errors import DeviceUnavailableError, RuntimeUnavailableError
 from medsdk_runtimes.framing import receive, send
 
@@ -153,8 +153,14 @@ class _Asked:
             self._drop()
             return {}
         if found.get("available") is False:
-            raise RuntimeUnavailableError.missing(
-                self.name, found["extra"], known_names(), found["reason"]
+            ours = self.name in {runtime.name for runtime in RUNTIMES}
+            raise RuntimeUnavailableError(
+                f"the runtime {self.name!r} is not available on this machine",
+                got=found["reason"],
+                expected="a library that imports",
+                remedy=f'pip install "medsdk[{found["extra"]}]"'
+                if ours
+                else "install what its package asks for",
             )
         return {} if "raised" in found else found
 

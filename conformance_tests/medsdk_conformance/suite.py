@@ -104,10 +104,10 @@ def with_exception(result: Result, reason: str | None) -> Result:
         return result
     if result.verdict == "fail":
         return replace(
-            result, verdict="advisory", detail=one_line(f"exception: {reason}: {result.detail}")
+            result, verdict="advisory", detail=one_line(f"{reason} (seen: {result.detail})")
         )
     return replace(
-        result, verdict="fail", detail=one_line(f"passes, though an exception says: {reason}")
+        result, verdict="fail", detail=one_line(f"it passes, though an exception says: {reason}")
     )
 
 
@@ -164,6 +164,11 @@ def one_line(text: str) -> str:
     return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}..."
 
 
+def without_paths(text: str) -> str:
+    """Somebody else's text in one short line, without anything that looks like a path."""
+    return one_line(_PATH.sub("(path)", text[: 4 * _LONGEST]))
+
+
 def words(error: BaseException) -> str:
     """What somebody else's exception says, without anything that looks like a path."""
     kind = type(error).__name__
@@ -172,5 +177,5 @@ def words(error: BaseException) -> str:
     # Even asking an exception for its text may raise.
     except Exception:  # noqa: BLE001
         text = ""
-    text = one_line(_PATH.sub("(path)", text[: 4 * _LONGEST]))
+    text = without_paths(text)
     return f"raised {kind}: {text}" if text else f"raised {kind}"

@@ -92,7 +92,7 @@ def runtime(name: str) -> Runtime:
     Raises:
         RuntimeUnavailableError: There is no runtime of that name.
     """
-    for candidate in chain(RUNTIMES, _third_parties()):
+    for candidate in chain(RUNTIMES, _third_parties(name)):
         if candidate.name == name:
             return candidate
     raise RuntimeUnavailableError.unknown(name, tuple(item.name for item in available()))
@@ -113,11 +113,15 @@ def require(name: str) -> Runtime:
     return found
 
 
-def _third_parties() -> Iterator[Runtime]:
-    """Runtimes of other packages; looks at all that is installed, but only when iterated."""
+def _third_parties(only: str | None = None) -> Iterator[Runtime]:
+    """Runtimes of other packages; looks at all that is installed, but only when iterated.
+
+    With `only` no other package is imported: what it does on import is nobody else's trouble.
+    """
     own = {item.name for item in RUNTIMES}
     for entry in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda entry: entry.name):
-        if entry.name not in own:  # medsdk's own names cannot be taken over
+        # medsdk's own names cannot be taken over.
+        if entry.name not in own and only in {None, entry.name}:
             yield _load(entry)
 
 
