@@ -372,11 +372,14 @@ class Breaking(Wrapped):
         pass
 
 
+SLOW_SECONDS = 0.35
+
+
 class SlowToClose(Wrapped):
     """Takes its time to close."""
 
     def _close(self) -> None:
-        time.sleep(1.05)
+        time.sleep(SLOW_SECONDS)
         super()._close()
 
 
