@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -76,8 +78,7 @@ def test_one_that_hangs_is_ended_with_its_children(tmp_path):
     assert time.monotonic() - before < 60
     assert _verdicts(report) == {BEFORE: "pass", SPOILT: "fail", AFTER: "pass"}
     assert "no answer within 3 s" in _detail(report, SPOILT)
-    child = Path("/proc") / (tmp_path / "pid").read_text()
-    assert not child.exists() or ") Z " in (child / "stat").read_text()
+    assert not _runs(tmp_path / "pid")
 
 
 def test_what_it_prints_and_reads_is_kept_apart(capfd):
@@ -189,3 +190,27 @@ def test_no_process_and_no_file_is_left():
     for _ in range(3):
         run_kit("aborts", ids={SPOILT})
     assert open_handles() <= before
+
+
+def test_interrupted_it_leaves_no_process_behind(tmp_path):
+    words = ["conformance", "hangs", "--only", SPOILT, "--quiet", "--json"]
+    done = subprocess.Popen(
+        [sys.executable, "-m", "medsdk.cli.main", *words],
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    until = time.monotonic() + 60
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    done.terminate()
+    out, _ = done.communicate(timeout=30)
+    assert done.returncode == 130
+    assert json.loads(out)["error"]["code"] == "interrupted"
+    assert not _runs(tmp_path / "pid")
+
+
+def _runs(pid_file: Path) -> bool:
+    status = Path("/proc") / pid_file.read_text() / "stat"
+    return status.exists() and ") Z " not in status.read_text()
