@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medsdk_conformance.graphs import OPSET, serialized
+from medsdk_conformance.graphs import OPSET, at_opset, model
 from medsdk_runtimes import Array, Capability, Precision
 
 Tensors = Mapping[str, Array]
@@ -100,7 +100,7 @@ def problem(
 
     inputs, outputs = calls[0]
     return Problem(
-        serialized(nodes, edges(inputs), edges(outputs), opset, **tensors),
+        at_opset(model(nodes, edges(inputs), edges(outputs), **tensors), opset),
         tuple(Call(given, expected) for given, expected in calls),
     )
 

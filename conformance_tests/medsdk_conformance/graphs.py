@@ -28,7 +28,6 @@ def model(
     nodes: Sequence[Any],
     inputs: Sequence[Edge],
     outputs: Sequence[Edge],
-    opset: int = OPSET,
     **tensors: NDArray[Any],
 ) -> Any:  # noqa: ANN401 - ModelProto
     """A model; `tensors` are its initializers."""
@@ -50,7 +49,7 @@ def model(
         [numpy_helper.from_array(array, name) for name, array in tensors.items()],
     )
     return helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=_IR_VERSIONS[opset]
+        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR_VERSIONS[OPSET]
     )
 
 
@@ -58,11 +57,17 @@ def serialized(
     nodes: Sequence[Any],
     inputs: Sequence[Edge],
     outputs: Sequence[Edge],
-    opset: int = OPSET,
     **tensors: NDArray[Any],
 ) -> bytes:
     """The bytes of `model`."""
-    return bytes(model(nodes, inputs, outputs, opset, **tensors).SerializeToString())
+    return bytes(model(nodes, inputs, outputs, **tensors).SerializeToString())
+
+
+def at_opset(made: Any, opset: int) -> bytes:  # noqa: ANN401 - ModelProto
+    """The bytes of a model whose nodes are meant in another opset."""
+    made.opset_import[0].version = opset
+    made.ir_version = _IR_VERSIONS[opset]
+    return bytes(made.SerializeToString())
 
 
 def affine(channels: int = 4, batch: int | str = "batch") -> bytes:

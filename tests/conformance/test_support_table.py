@@ -21,7 +21,9 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 @pytest.fixture(scope="module")
 def generate() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate_support", DOCS / "generate_support.py")
+    spec = importlib.util.spec_from_file_location(
+        "conformance_table", DOCS / "upkeep/conformance_table.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -46,7 +48,7 @@ def test_the_committed_table_is_up_to_date(generate: Any, documents: Any) -> Non
     if None in documents.values():
         pytest.skip("the table is written where every runtime is installed")
     committed = (DOCS / "conformance-table.md").read_text(encoding="utf-8")
-    assert committed == generate.support_text(documents), "python docs/generate_support.py"
+    assert committed == generate.support_text(documents), "python docs/upkeep/conformance_table.py"
     for item in ITEMS:
         assert committed.count(f"| `{item.id}` |") == 1
     for runtime in RUNTIMES:

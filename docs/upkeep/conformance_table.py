@@ -1,7 +1,7 @@
 """Write the support table from what the conformance kit finds, or check the written one.
 
-    python docs/generate_support.py            writes docs/conformance-table.md
-    python docs/generate_support.py --check    exit 1 where it is not up to date
+    python docs/upkeep/conformance_table.py            writes docs/conformance-table.md
+    python docs/upkeep/conformance_table.py --check    exit 1 where it is not up to date
 
 Every runtime of medsdk has a column. One that is not installed here reads "not tested", so write
 the table where all of them are.
@@ -19,14 +19,14 @@ from medsdk_conformance.reporting import describe_items, describe_report
 from medsdk_conformance.suite import ITEMS
 from medsdk_runtimes import CAPABILITIES, RUNTIMES, available
 
-PAGE = Path(__file__).parent / "conformance-table.md"
+PAGE = Path(__file__).parents[1] / "conformance-table.md"
 
 _HEAD = """\
 # What each runtime keeps
 
-Written by `python docs/generate_support.py` from the results of `medsdk conformance`; a test
-compares it with what the installed runtimes do now. What the capabilities mean, and how to read an
-exception: [conformance.md](conformance.md).
+Written by `python docs/upkeep/conformance_table.py` from the results of `medsdk conformance`; a
+test compares it with what the installed runtimes do now. What the capabilities mean, and how to
+read an exception: [conformance.md](conformance.md).
 
 - **yes**: passes.
 - **not declared**: the runtime does not say that it can, so it was not asked.
@@ -98,13 +98,15 @@ def measure() -> dict[str, ConformanceDocument | None]:
 def main(arguments: Sequence[str]) -> int:
     """Write or check; the exit status."""
     if list(arguments) not in ([], ["--check"]):
-        sys.stderr.write("usage: generate_support.py [--check]\n")
+        sys.stderr.write("usage: conformance_table.py [--check]\n")
         return 2
     text = support_text(measure())
     if not arguments:
         PAGE.write_bytes(text.encode())
     elif PAGE.read_text(encoding="utf-8") != text:
-        sys.stderr.write(f"{PAGE.name} is not up to date: python docs/generate_support.py\n")
+        sys.stderr.write(
+            f"{PAGE.name} is not up to date: python docs/upkeep/conformance_table.py\n"
+        )
         return 1
     return 0
 
