@@ -7,11 +7,14 @@ import shutil
 import sys
 import time
 import warnings
+from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 
+from medsdk_conformance import CASES
 from medsdk_conformance.graphs import affine, product
 from tests.hazards.processes import SATURATION, run_module, run_python
 from tests.hazards.saturation import share_in_onnxruntime
@@ -94,6 +97,27 @@ def test_the_cpu_stands_in_for_a_device_that_is_not_there(reproduces):
             reproduces(False, f"raises {type(error).__name__}")
             return
     reproduces(session.get_providers() == CPU, f"asked for {asked}, got {session.get_providers()}")
+
+
+def _integer_layers(onnx_bytes: bytes, folder: Path) -> int:
+    """Convolutions that ONNX Runtime executes in 8 bits."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 4  # it warns of every graph that it writes
+    options.optimized_model_filepath = str(folder / "executed.onnx")
+    ort.InferenceSession(onnx_bytes, options, providers=CPU)
+    executed = onnx.load(options.optimized_model_filepath)
+    return sum(node.op_type == "QLinearConv" for node in executed.graph.node)
+
+
+@pytest.mark.hazard("onnxruntime-shared-dequantize")
+def test_a_shared_input_keeps_a_form_b_layer_in_float(reproduces, tmp_path):
+    (case,) = (case for case in CASES if case.id == "quantized-residual-symmetric")
+    model = onnx.load_from_string(case.build().onnx)
+    assert _integer_layers(model.SerializeToString(), tmp_path) == 1  # adds a tensor of its own
+    (addition,) = (node for node in model.graph.node if node.op_type == "Add")
+    addition.input[0] = "x_d"  # the convolution's input
+    layers = _integer_layers(model.SerializeToString(), tmp_path)
+    reproduces(layers == 0, f"{layers} of 1 convolutions in 8 bits where the input is shared")
 
 
 _TELEMETRY = "import os; os.environ.pop('ORT_DISABLE_TELEMETRY', None); import onnxruntime"

@@ -345,6 +345,31 @@ class DemoDocument(Document):
     files: tuple[str, ...]
 
 
+class ConformanceItem(Strict):
+    """One rule or numeric case of the runtime contract, and what came of it."""
+
+    id: str
+    kind: Literal["check", "case"]
+    capability: str | None
+    asks: str
+    verdict: Verdict
+    detail: str
+    seconds: float
+
+
+class ConformanceDocument(Document):
+    """`medsdk conformance --json`."""
+
+    verdict: Verdict
+    runtime: str
+    runtime_version: str
+    device: str
+    capabilities: tuple[str, ...]
+    items: tuple[ConformanceItem, ...]
+    medsdk: str
+    machine_sha256: str
+
+
 class ErrorDocument(Document):
     """What any command prints with `--json` when it fails."""
 
@@ -353,6 +378,7 @@ class ErrorDocument(Document):
 
 DOCUMENTS: dict[str, type[Document]] = {
     "bench": BenchDocument,
+    "conformance": ConformanceDocument,
     "demo": DemoDocument,
     "doctor": DoctorDocument,
     "error": ErrorDocument,
