@@ -15,6 +15,7 @@ from medsdk.results.documents import DOCUMENTS
 from medsdk_runtimes import onnxruntime_rt
 
 SCHEMAS = Path(__file__).parents[2] / "docs/schemas"
+VARIANTS = ("fp32", "int8-cpu", "int8-gpu")
 BUNDLE_KEYS = {"name", "version", "sha256"}
 
 
@@ -45,11 +46,16 @@ def test_verify(cli, bundle_dir):
         }
         assert set(candidate["networks"]) == {"filter"}
         assert set(candidate["networks"]["filter"]) == {"variant", "precision"}
-        assert candidate["reasons"] == []
-        assert (candidate["cases"], candidate["flips"]) == (6, 0)
+        variant = candidate["networks"]["filter"]["variant"]
+        if variant == "int8-gpu":
+            assert candidate["verdict"] == "advisory"
+            assert candidate["reasons"][0].startswith("meant for tensorrt")
+        else:
+            assert candidate["reasons"] == []
+            assert (candidate["cases"], candidate["flips"]) == (6, 0)
         seen.add((candidate["runtime"], candidate["networks"]["filter"]["variant"]))
     names = [runtime.name for runtime in medsdk_runtimes.available()]
-    assert seen == {(name, variant) for name in names for variant in ("fp32", "int8-cpu")}
+    assert seen == {(name, variant) for name in names for variant in VARIANTS}
 
 
 def test_verify_that_fails(cli, signed_again):
@@ -142,7 +148,7 @@ def test_inspect(cli, bundle_dir):
         "sha256": bundle.sha256,
     }
     assert document["known_answers"] == 6
-    assert set(document["variants"]["filter"]) == {"fp32", "int8-cpu"}
+    assert set(document["variants"]["filter"]) == set(VARIANTS)
     inside = [path for path in bundle_dir.rglob("*") if path.is_file()]
     assert document["files"] == len(inside) - 2
     assert document["size_bytes"] == sum(
