@@ -73,7 +73,7 @@ class Observation:
 
     Attributes:
         reference: The source framework's outputs in FP32.
-        expected: For each attempt's title, its graph's outputs, unoptimised.
+        expected: For each quantized attempt's title, its graph's outputs, unoptimised.
         outputs: For each attempt's title and executor, the outputs.
     """
 
@@ -180,6 +180,8 @@ def opened(
                         continue
                     stack.callback(session.close)
                     sessions[attempt.title][executor] = session
+            if attempt.form == "float":
+                continue  # held to the source framework
             unoptimised = Settings(threads=1, precision=attempt.precision, optimise=False)
             session = medsdk_runtimes.runtime(REFERENCE_RUNTIME).open(attempt.onnx, unoptimised)
             stack.callback(session.close)

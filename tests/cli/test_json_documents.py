@@ -32,7 +32,7 @@ def test_verify(cli, bundle_dir):
     _check("verify", document)
     assert done.status == 0
     assert set(document) == {
-        *("verdict", "bundle", "candidates"),
+        *("verdict", "reasons", "bundle", "candidates"),
         *("format_version", "absent_runtimes", "machine_sha256"),
     }
     assert set(document["bundle"]) == BUNDLE_KEYS
@@ -66,8 +66,9 @@ def test_verify_that_fails(cli, signed_again):
     _check("verify", done.json)
     assert done.status == 1
     assert done.json["verdict"] == "fail"
-    assert {item["verdict"] for item in done.json["candidates"]} == {"fail"}
-    assert all("preprocess: " in item["reasons"][0] for item in done.json["candidates"])
+    (fp32, int8, advice) = done.json["candidates"]
+    assert [item["verdict"] for item in (fp32, int8, advice)] == ["fail", "fail", "advisory"]
+    assert all("preprocess: " in item["reasons"][0] for item in (fp32, int8))
 
 
 def test_verify_without_a_runtime(cli, bundle_dir, monkeypatch):
@@ -75,7 +76,7 @@ def test_verify_without_a_runtime(cli, bundle_dir, monkeypatch):
     done = cli("verify", bundle_dir, "--json")
     _check("verify", done.json)
     assert (done.status, done.json["verdict"], done.json["candidates"]) == (3, "not-run", [])
-    assert done.json["absent_runtimes"] == ["onnxruntime", "openvino"]
+    assert done.json["absent_runtimes"] == ["onnxruntime", "openvino", "tensorrt"]
 
 
 def test_a_candidate_that_did_not_open_has_no_error_to_measure(cli, bundle_dir, monkeypatch):
@@ -86,7 +87,7 @@ def test_a_candidate_that_did_not_open_has_no_error_to_measure(cli, bundle_dir, 
     done = cli("verify", bundle_dir, "--runtime", "onnxruntime", "--json")
     _check("verify", done.json)
     assert done.status == 1
-    assert [item["max_abs_error"] for item in done.json["candidates"]] == [None, None]
+    assert [item["max_abs_error"] for item in done.json["candidates"]] == [None] * 3
 
 
 def test_run(cli, bundle_dir, image, changed, tmp_path):
