@@ -71,6 +71,7 @@ class VerifyDocument(Document):
     """`medsdk verify --json`."""
 
     verdict: Verdict
+    reasons: tuple[str, ...]
     bundle: BundleIdentity
     candidates: tuple[CandidateDocument, ...]
     absent_runtimes: tuple[str, ...]
