@@ -50,6 +50,13 @@ class BundleTamperedError(MedsdkError):
     exit_status = 1
 
 
+class BundleFormError(MedsdkError):
+    """The bundle is a good one, but not in the form that was asked for, or cannot be."""
+
+    code = "bundle-form"
+    exit_status = 2
+
+
 class KnownAnswerFailedError(MedsdkError):
     """This machine does not reproduce the bundle's known answers."""
 

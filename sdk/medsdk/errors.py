@@ -14,6 +14,7 @@
     ├── KernelUnavailableError    3  a resize that this release does not offer
     ├── BundleUnreadableError     4  no bundle, or a malformed one
     ├── BundleTamperedError       1  contents differ from the bundle's digests
+    ├── BundleFormError           2  a directory where one file is wanted, or the reverse
     ├── KnownAnswerFailedError    1  this machine does not reproduce the known answers
     ├── VariantUnavailableError   2  the bundle has no such variant to run
     ├── OutputNotWritableError    3  a result cannot be written where it was asked for
@@ -23,6 +24,7 @@ The number is the exit status of the command line.
 """
 
 from medsdk._refusals import (
+    BundleFormError,
     BundleTamperedError,
     BundleUnreadableError,
     FormatVersionError,
@@ -54,6 +56,7 @@ from medsdk_runtimes.errors import (
 )
 
 __all__ = [
+    "BundleFormError",
     "BundleTamperedError",
     "BundleUnreadableError",
     "DecoderMissingError",

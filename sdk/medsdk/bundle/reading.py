@@ -5,10 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import re
-import stat
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,33 +15,11 @@ from pydantic import ValidationError
 
 from medsdk._refusals import BundleTamperedError, BundleUnreadableError
 from medsdk.bundle.manifest import MANIFEST, MANIFEST_DIGEST, Manifest
+from medsdk.bundle.one_file import OneFile
+from medsdk.bundle.storage import BundleLimits, Directory, Storage
 from medsdk.canonical import parse_json, sha256_of
 from medsdk.tasks.schema import Task
 from medsdk.tasks.versions import check_format_version, drop_optional
-from medsdk_runtimes.operating_system import is_link
-
-
-@dataclass(frozen=True)
-class BundleLimits:
-    """The most that a reader takes on; what goes beyond is refused before it is read.
-
-    Attributes:
-        manifest_bytes: Size of `manifest.json`.
-        file_bytes: Size of one file.
-        total_bytes: Size of all files.
-        files: Number of files.
-        array_bytes: Size of one decoded array.
-    """
-
-    manifest_bytes: int = 16 * 1024**2
-    file_bytes: int = 2 * 1024**3
-    total_bytes: int = 16 * 1024**3
-    files: int = 65_536
-    array_bytes: int = 1024**3
-
-
-_CHUNK_BYTES = 1024 * 1024
-_DEPTH = 8
 
 _NPY_HEADER = re.compile(
     rb"\x93NUMPY(?:\x01\x00(..)|\x02\x00(....))"
@@ -61,63 +36,55 @@ class Bundle:
     """An opened bundle: its manifest, and bytes that are checked whenever they are read.
 
     Attributes:
-        directory: Where it lies.
+        storage: Where it lies, as a directory or as one file.
         manifest: What it says of itself.
-        sha256: Its identity, the digest of `manifest.json`.
+        sha256: Its identity, the digest of `manifest.json`; the same in either form.
         limits: What the reader takes on.
     """
 
-    directory: Path
+    storage: Storage
     manifest: Manifest
     sha256: str
     limits: BundleLimits
 
     @classmethod
     def open(cls, path: Path | str, limits: BundleLimits | None = None) -> Bundle:
-        """Check every digest of a bundle in directory form, then parse its manifest.
+        """Check every digest of a bundle, then parse its manifest. Nothing is unpacked.
 
         Args:
-            path: The bundle's directory.
+            path: The bundle's directory, or the one file that it is.
             limits: The most that is taken on; None for the usual limits.
 
         Returns:
-            The bundle.
+            The bundle. It keeps no file open.
 
         Raises:
-            BundleUnreadableError: There is no bundle, or its manifest is malformed, or a
-                limit is exceeded.
+            BundleUnreadableError: There is no bundle, or its manifest or archive is malformed, or
+                a limit is exceeded.
             BundleTamperedError: Contents differ from the digests: a changed, missing, extra or
                 linked file.
             FormatVersionError: It is of a format version that this release does not read.
         """
         limits = limits or BundleLimits()
-        directory = Path(path)
         try:
-            return cls._open(directory, limits)
+            return cls._open(_storage(Path(path), limits), limits)
         except OSError as error:
             raise BundleUnreadableError(
                 "the bundle cannot be read",
                 got=error.strerror or type(error).__name__,
-                expected="a directory that `medsdk export` wrote",
+                expected="a directory or a file that `medsdk export` wrote",
             ) from error
 
     @classmethod
-    def _open(cls, directory: Path, limits: BundleLimits) -> Bundle:
-        if not directory.is_dir():
-            raise BundleUnreadableError(
-                "there is no bundle",
-                got="a file" if directory.exists() else "nothing at that path",
-                expected="a directory with manifest.json, as `medsdk export` writes it",
-                remedy="give the bundle's own directory; `medsdk demo` makes one to try",
-            )
-        sizes = dict(_walk(directory, limits))
+    def _open(cls, storage: Storage, limits: BundleLimits) -> Bundle:
+        sizes = storage.sizes
         for name in (MANIFEST, MANIFEST_DIGEST):
             if name not in sizes:
                 raise BundleUnreadableError(
-                    f"the directory is no bundle: {name} is missing",
+                    f"what is there is no bundle: {name} is missing",
                     got=f"{len(sizes)} other files",
                     expected=f"{MANIFEST} and {MANIFEST_DIGEST}",
-                    remedy="give the bundle's own directory, not the one above or inside it",
+                    remedy="give the bundle itself, not the directory above or one inside it",
                 )
         if sizes[MANIFEST] > limits.manifest_bytes or sizes[MANIFEST_DIGEST] > 256:
             raise BundleUnreadableError(
@@ -125,10 +92,10 @@ class Bundle:
                 got=f"{sizes[MANIFEST]} bytes",
                 expected=f"at most {limits.manifest_bytes} bytes",
             )
-        text = (directory / MANIFEST).read_bytes()
+        text = storage.read(MANIFEST, limits.manifest_bytes)
         digest = sha256_of(text)
         # The exact bytes, so that no flipped byte of the digest file itself goes unseen.
-        if (directory / MANIFEST_DIGEST).read_bytes() != f"{digest}\n".encode():
+        if storage.read(MANIFEST_DIGEST, 256) != f"{digest}\n".encode():
             raise BundleTamperedError(
                 f"{MANIFEST} does not match {MANIFEST_DIGEST}",
                 got=f"sha256 {digest}",
@@ -136,8 +103,8 @@ class Bundle:
                 remedy="take the bundle from its source again",
             )
         manifest = _parse_manifest(text)
-        _check_files(directory, manifest, sizes)
-        return cls(directory, manifest, digest, limits)
+        _check_files(storage, manifest)
+        return cls(storage, manifest, digest, limits)
 
     def read(self, name: str) -> bytes:
         """One file's bytes, checked against its digest as they are read.
@@ -154,8 +121,7 @@ class Bundle:
         """
         record = self.manifest.files[name]
         try:
-            with (self.directory / name).open("rb") as file:
-                data = file.read(record.size_bytes + 1)
+            data = self.storage.read(name, record.size_bytes + 1)
         except OSError as error:
             raise BundleUnreadableError(
                 f"{name} of the bundle cannot be read", got=error.strerror or ""
@@ -228,45 +194,6 @@ def _no_npy(name: str) -> BundleUnreadableError:
     )
 
 
-def _walk(directory: Path, limits: BundleLimits) -> Iterator[tuple[str, int]]:
-    """Every file below `directory` with its size; links and special files are refused."""
-    pending = [("", directory, 0)]
-    count = total = 0
-    while pending:
-        prefix, folder, depth = pending.pop()
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                name = prefix + entry.name
-                details = entry.stat(follow_symlinks=False)
-                if is_link(Path(entry.path)):
-                    raise BundleTamperedError(
-                        "the bundle holds a link", got=repr(name), expected="plain files only"
-                    )
-                if stat.S_ISDIR(details.st_mode) and depth < _DEPTH:
-                    pending.append((f"{name}/", Path(entry.path), depth + 1))
-                    continue
-                if not stat.S_ISREG(details.st_mode):
-                    raise BundleTamperedError(
-                        "the bundle holds something that is no plain file",
-                        got=repr(name),
-                        expected=f"plain files, at most {_DEPTH} directories deep",
-                    )
-                count += 1
-                total += details.st_size
-                if (
-                    details.st_size > limits.file_bytes
-                    or total > limits.total_bytes
-                    or count > limits.files
-                ):
-                    raise BundleUnreadableError(
-                        "the bundle is larger than this reader takes on",
-                        got=f"{name!r} of {details.st_size} bytes; {count} files, {total} bytes",
-                        expected=f"files of at most {limits.file_bytes} bytes, at most "
-                        f"{limits.files} of them, {limits.total_bytes} bytes in all",
-                    )
-                yield name, details.st_size
-
-
 def _parse_manifest(text: bytes) -> Manifest:
     try:
         document = parse_json(text)
@@ -294,10 +221,24 @@ def _parse_manifest(text: bytes) -> Manifest:
         ) from error
 
 
-def _check_files(directory: Path, manifest: Manifest, sizes: dict[str, int]) -> None:
+def _storage(path: Path, limits: BundleLimits) -> Storage:
+    if path.is_dir():
+        return Directory.open(path, limits)
+    if path.exists():
+        return OneFile.open(path, limits)
+    raise BundleUnreadableError(
+        "there is no bundle",
+        got="nothing at that path",
+        expected="a directory with manifest.json, or a .medsdk file, as `medsdk export` writes it",
+        remedy="give the bundle itself; `medsdk demo` makes one to try",
+    )
+
+
+def _check_files(storage: Storage, manifest: Manifest) -> None:
+    """The files there are those of the manifest; every one is read, signatures too."""
     found = {
         name
-        for name in sizes
+        for name in storage.sizes
         if name not in (MANIFEST, MANIFEST_DIGEST)
         and not re.fullmatch(r"signature(\.[a-z0-9.]+)?", name)
     }
@@ -312,13 +253,13 @@ def _check_files(directory: Path, manifest: Manifest, sizes: dict[str, int]) -> 
             remedy="take the bundle from its source again",
         )
     for name, record in manifest.files.items():
-        if sizes[name] != record.size_bytes:
+        if storage.sizes[name] != record.size_bytes:
             raise _changed(name)
+    for name in storage.sizes:
         digest = hashlib.sha256()
-        with (directory / name).open("rb") as file:
-            while chunk := file.read(_CHUNK_BYTES):
-                digest.update(chunk)
-        if digest.hexdigest() != record.sha256:
+        for chunk in storage.chunks(name):
+            digest.update(chunk)
+        if name in manifest.files and digest.hexdigest() != manifest.files[name].sha256:
             raise _changed(name)
 
 

@@ -20,7 +20,8 @@ from onnx import helper
 
 import medsdk
 from medsdk.bundle import Bundle
-from medsdk.bundle.reading import BundleLimits, parse_npy
+from medsdk.bundle.reading import parse_npy
+from medsdk.bundle.storage import BundleLimits
 from medsdk.errors import (
     BundleTamperedError,
     BundleUnreadableError,
