@@ -335,6 +335,22 @@ class DemoDocument(Document):
     files: tuple[str, ...]
 
 
+class DeviceDemoDocument(Document):
+    """`medsdk demo --device-only --json`."""
+
+    notice: str
+    verdict: Verdict
+    bundle: BundleIdentity
+    candidates: tuple[CandidateDocument, ...]
+    absent_runtimes: tuple[str, ...]
+    plan: PlanDocument
+    roi: tuple[float, float, float, float]
+    truth: str
+    findings: int
+    latency: LatencyDocument
+    files: tuple[str, ...]
+
+
 class ErrorDocument(Document):
     """What any command prints with `--json` when it fails."""
 
@@ -344,6 +360,7 @@ class ErrorDocument(Document):
 DOCUMENTS: dict[str, type[Document]] = {
     "bench": BenchDocument,
     "demo": DemoDocument,
+    "device-demo": DeviceDemoDocument,
     "doctor": DoctorDocument,
     "error": ErrorDocument,
     "explain": ExplainDocument,
