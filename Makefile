@@ -14,7 +14,7 @@ READY := $(VENV)/ready
 # torch is named with its version so that pip takes the build for the CPU.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow check format schemas bench corpus full-size train dist clean
+.PHONY: demo test test-slow check format schemas bench corpus full-size train dist offline-kit clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -66,6 +66,10 @@ train: $(READY)
 # SOURCE_DATE_EPOCH is the last commit's time where it is not set (docs/device-install.md).
 dist: $(READY)
 	$(BIN)/python release/build_distributions.py --out dist
+
+# Every wheel of a device for Linux x86-64 and aarch64 and Windows x64 (docs/device-install.md).
+offline-kit: dist
+	$(BIN)/python release/make_offline_kit.py --wheel dist/medsdk-*.whl --out build/offline-kit
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache
