@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 import medsdk_runtimes
 from medsdk._version import __version__
-from medsdk.atomic import new_directory
+from medsdk.atomic import new_directory, new_file
 from medsdk.bundle import Bundle, BundleWriter, Manifest, NetworkRecord, Variant
-from medsdk.bundle.manifest import MANIFEST
+from medsdk.bundle.one_file import SUFFIX, write_one_file
+from medsdk.bundle.packing import is_replaceable
 from medsdk.canonical import canonical_json, sha256_of, timestamp
 from medsdk.errors import OutputNotWritableError
 from medsdk.parity.verification import Verification, verify
@@ -75,7 +76,7 @@ class ExportRequest:
         task: The task.
         models: Role to model file.
         calibration: Folder of images like those the scanner gives.
-        out: Where the bundle shall be.
+        out: Where the bundle shall be; one file where it ends in `.medsdk`, else a directory.
         cases: Table of labelled cases, or None.
         known_answers: How many to choose, at least 2.
         replace: Whether a bundle that is there may be replaced.
@@ -125,14 +126,19 @@ def export_bundle(request: ExportRequest, progress: Progress | None = None) -> E
     task = request.task
     role, _ = supported_role(task)
     _check_request(request)
-    with new_directory(request.out, "the bundle", replace=request.replace) as folder:
+    one_file = request.out.suffix == SUFFIX
+    fresh = new_file if one_file else new_directory
+    with fresh(request.out, "the bundle", replace=request.replace) as made:
+        folder = made.with_name("directory") if one_file else made
         say(PHASES[0], 0, 1)
         source = read_source(request.models[role], task.networks[role])
         say(PHASES[0], 1, 1)
         writer = BundleWriter(folder)
         manifest = _Export(request, role, source, say).run(writer)
         digest = writer.finish(manifest)
-        verification = _verify(folder, say)
+        if one_file:
+            write_one_file(made, Bundle.open(folder).storage)
+        verification = _verify(made, say)
     return ExportResult(digest, manifest, verification)
 
 
@@ -391,11 +397,11 @@ class _Export:
         )
 
 
-def _verify(folder: Path, say: Progress) -> Verification:
+def _verify(bundle: Path, say: Progress) -> Verification:
     """Prove the bundle before anybody sees it."""
     phase = PHASES[-1]
     verification = verify(
-        Bundle.open(folder), progress=lambda title, done, total: say(phase, done, total)
+        Bundle.open(bundle), progress=lambda title, done, total: say(phase, done, total)
     )
     if verification.verdict != "pass":
         reasons = [
@@ -424,7 +430,7 @@ def _check_request(request: ExportRequest) -> None:
             remedy="--model ROLE=FILE for each role",
         )
     timestamp()  # refuses a wrong SOURCE_DATE_EPOCH now rather than at the end
-    if request.replace and request.out.exists() and not _is_replaceable(request.out):
+    if request.replace and request.out.exists() and not is_replaceable(request.out):
         raise ExportRefusedError(
             "what is at --out is no bundle",
             got="something else, which replacing would delete",
@@ -437,10 +443,6 @@ def _check_request(request: ExportRequest) -> None:
             got=str(request.known_answers),
             expected="at least 2",
         )
-
-
-def _is_replaceable(place: Path) -> bool:
-    return (place / MANIFEST).is_file() or (place.is_dir() and not any(place.iterdir()))
 
 
 def _phantom_cases(task: Task) -> Iterator[Case]:

@@ -46,7 +46,11 @@ def register(app: typer.Typer) -> None:
         ] = None,
         out: Annotated[
             Path | None,
-            typer.Option("--out", metavar="BUNDLE", help="Where the bundle shall be."),
+            typer.Option(
+                "--out",
+                metavar="BUNDLE",
+                help="Where the bundle shall be: a directory, or one file for NAME.medsdk.",
+            ),
         ] = None,
         task: Annotated[
             str | None,

@@ -19,6 +19,7 @@ from medsdk._version import __version__
 
 if TYPE_CHECKING:
     from medsdk import errors
+    from medsdk.bundle.packing import pack, unpack
     from medsdk.bundle.reading import Bundle
     from medsdk.engine import Engine, load
     from medsdk.pixels import Box, Frame
@@ -37,6 +38,8 @@ __all__ = [
     "__version__",
     "errors",
     "load",
+    "pack",
+    "unpack",
 ]
 
 _WHERE = {
@@ -48,6 +51,8 @@ _WHERE = {
     "MedsdkError": "medsdk_runtimes.errors",
     "Plan": "medsdk.plan.candidate",
     "load": "medsdk.engine",
+    "pack": "medsdk.bundle.packing",
+    "unpack": "medsdk.bundle.packing",
 }
 
 

@@ -29,6 +29,37 @@ def new_directory(target: Path, what: str, *, replace: bool = False) -> Iterator
     Raises:
         OutputNotWritableError: The place exists already, cannot be written, or is full.
     """
+    with _fresh(target, what, replace=replace) as made:
+        yield made
+        with _reported(what):
+            _publish(made, target)
+
+
+@contextmanager
+def new_file(target: Path, what: str, *, replace: bool = False) -> Iterator[Path]:
+    """A file that appears at `target` whole, or not at all. `write_file` does it for bytes.
+
+    Args:
+        target: Where it shall be; its parent is made where it is missing.
+        what: What it is called in errors.
+        replace: Whether something that is there already, also a directory, may be replaced.
+
+    Yields:
+        Where to write it. The directory that it lies in is fresh and hidden, beside `target`;
+        whatever else the caller leaves there is removed at the end.
+
+    Raises:
+        OutputNotWritableError: The place exists already, cannot be written, or is full.
+    """
+    with _fresh(target, what, replace=replace) as folder:
+        made = folder / "file"
+        yield made
+        with _reported(what):
+            _publish(made, target)
+
+
+@contextmanager
+def _fresh(target: Path, what: str, *, replace: bool) -> Iterator[Path]:
     with _reported(what):
         there = target.exists()
     if there and not replace:
@@ -43,18 +74,16 @@ def new_directory(target: Path, what: str, *, replace: bool = False) -> Iterator
         made = _beside(target, "partial")
     try:
         yield made
-        with _reported(what):
-            _publish(made, target)
     finally:
         shutil.rmtree(made, ignore_errors=True)
 
 
 def _publish(made: Path, target: Path) -> None:
-    for path in made.rglob("*"):
+    for path in made.rglob("*") if made.is_dir() else (made,):
         if path.is_file():
             with path.open("rb+") as file:
                 os.fsync(file.fileno())
-    if target.exists():
+    if target.exists() and (made.is_dir() or target.is_dir()):
         aside = _beside(target, "old")
         old = aside / "old"
         try:
@@ -67,7 +96,7 @@ def _publish(made: Path, target: Path) -> None:
             raise
         shutil.rmtree(aside, ignore_errors=True)
     else:
-        made.replace(target)
+        made.replace(target)  # of a file by a file: in one step
     sync_directory(target.parent)
 
 

@@ -186,7 +186,7 @@ def load(
     """Load a bundle: digests, known answers, plan.
 
     Args:
-        path: The bundle's directory.
+        path: The bundle: its directory, or the one `.medsdk` file, which is not unpacked.
         runtime: Pin a runtime, for instance `openvino`; None takes ONNX Runtime.
         variant: Pin a variant, for instance `int8-cpu`; None takes FP32.
         device: Pin a device of the runtime; None takes the CPU.

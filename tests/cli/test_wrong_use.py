@@ -147,7 +147,10 @@ def test_no_words_are_answered_with_the_help(cli):
     done = cli()
     assert done.status == 2
     assert done.out.startswith("Usage: medsdk")
-    for command in ("run", "verify", "inspect", "bench", "doctor", "tasks", "export", "demo"):
+    for command in (
+        *("run", "verify", "inspect", "bench", "doctor", "tasks", "export", "demo"),
+        *("pack", "unpack"),
+    ):
         assert f"\n  {command} " in done.out
     assert cli("--help").out == done.out
 
@@ -157,7 +160,9 @@ def test_version(cli):
     assert (done.status, done.out, done.err) == (0, f"medsdk {medsdk.__version__}\n", "")
 
 
-@pytest.mark.parametrize("command", ["run", "verify", "inspect", "bench", "doctor", "export"])
+@pytest.mark.parametrize(
+    "command", ["run", "verify", "inspect", "bench", "doctor", "export", "pack", "unpack"]
+)
 def test_every_command_has_help(cli, command):
     done = cli(command, "--help")
     assert done.status == 0

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from medsdk.atomic import new_directory, write_file
+from medsdk.atomic import new_directory, new_file, write_file
 from medsdk.errors import OutputNotWritableError
 
 
@@ -93,6 +94,80 @@ def test_a_directory_is_replaced_only_where_that_was_said(tmp_path: Path) -> Non
         (folder / "new").write_bytes(b"new")
         assert (target / "old").exists()
     assert _names(tmp_path) == ["target", "target/new"]
+
+
+def test_a_new_file_appears_when_it_is_complete(tmp_path: Path) -> None:
+    target = tmp_path / "a" / "target"
+    with new_file(target, "it") as made:
+        made.write_bytes(b"new")
+        (made.parent / "scratch").mkdir()
+        assert made.parent.parent == target.parent
+        assert made.parent.name.startswith(".")
+        assert not target.exists()
+    assert _names(tmp_path) == ["a", "a/target"]
+    assert target.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
+def test_no_new_file_appears_where_the_work_fails(
+    error: type[BaseException], tmp_path: Path
+) -> None:
+    target = tmp_path / "target"
+    target.write_bytes(b"old")
+
+    def work() -> None:
+        with new_file(target, "it", replace=True) as made:
+            made.write_bytes(b"new")
+            raise error
+
+    with pytest.raises(error):
+        work()
+    assert _names(tmp_path) == ["target"]
+    assert target.read_bytes() == b"old"
+
+
+def test_a_file_takes_the_place_of_a_file_in_one_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "target"
+    target.write_bytes(b"old")
+    moved: list[str] = []
+    replace = Path.replace
+
+    def note(self: Path, other: Path) -> Path:
+        moved.append(self.name)
+        return replace(self, other)
+
+    monkeypatch.setattr(Path, "replace", note)
+    with pytest.raises(OutputNotWritableError, match="--force"), new_file(target, "it"):
+        pytest.fail("must not start")
+    with new_file(target, "it", replace=True) as made:
+        made.write_bytes(b"new")
+    assert moved == ["file"]  # a reader sees the old one or the new one, never none
+    assert (target.read_bytes(), _names(tmp_path)) == (b"new", ["target"])
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_file_takes_the_place_of_a_directory_or_the_directory_stays(
+    fails: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "target"
+    _old(target)
+    replace = Path.replace
+
+    def once(self: Path, other: Path) -> Path:
+        if fails and self.name == "file":
+            raise OSError(5, "Input/output error")
+        return replace(self, other)
+
+    monkeypatch.setattr(Path, "replace", once)
+    with (
+        pytest.raises(OutputNotWritableError) if fails else nullcontext(),
+        new_file(target, "it", replace=True) as made,
+    ):
+        made.write_bytes(b"new")
+    assert _names(tmp_path) == (["target", "target/old"] if fails else ["target"])
+    assert target.is_dir() == fails
 
 
 def test_a_file_is_written_whole_or_left_as_it_was(

@@ -17,7 +17,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NoReturn
 
-from medsdk._refusals import BundleFormError, BundleTamperedError, BundleUnreadableError
+from medsdk._refusals import (
+    BundleFormError,
+    BundleTamperedError,
+    BundleUnreadableError,
+    OutputNotWritableError,
+)
 from medsdk.bundle.manifest import FILE_PATH, FILE_PATH_LENGTH
 from medsdk.bundle.storage import CHUNK_BYTES, DEPTH, BundleLimits, Storage
 
@@ -172,27 +177,31 @@ def write_one_file(
 
     Raises:
         BundleFormError: They do not fit into a zip without its 64-bit extension.
-        OSError: Something cannot be read or written.
+        BundleTamperedError: A file changed its size since the storage was opened.
+        OutputNotWritableError: The place cannot be written or is full.
     """
-    names = sorted(storage.sizes)
-    with path.open("wb") as file:
-        entries: list[Entry] = []
-        for number, name in enumerate(names):
-            if progress is not None:
-                progress(number, len(names))
-            offset = entries[-1].end if entries else 0
-            entries.append(_write_entry(file, Entry(name, storage.sizes[name], 0, offset), storage))
-        directory = b"".join(entry.central_header() for entry in entries)
-        offset = entries[-1].end if entries else 0
-        _check_room(len(entries), offset + len(directory) + _END.size)
-        file.write(directory + _end_record(len(entries), len(directory), offset))
-    if progress is not None:
-        progress(len(names), len(names))
+    try:
+        with path.open("wb") as file:
+            _write(file, storage, progress or (lambda done, total: None))
+    except OSError as error:
+        raise OutputNotWritableError.from_os("the bundle", error) from error
+
+
+def _write(file: BinaryIO, storage: Storage, progress: Callable[[int, int], None]) -> None:
+    _check_room(storage.sizes)
+    entries: list[Entry] = []
+    offset = 0
+    for number, name in enumerate(sorted(storage.sizes)):
+        progress(number, len(storage.sizes))
+        entries.append(_write_entry(file, Entry(name, storage.sizes[name], 0, offset), storage))
+        offset = entries[-1].end
+    directory = b"".join(entry.central_header() for entry in entries)
+    file.write(directory + _end_record(len(entries), len(directory), offset))
+    progress(len(entries), len(entries))
 
 
 def _write_entry(file: BinaryIO, entry: Entry, storage: Storage) -> Entry:
     """Header and contents; the header again once the CRC-32 of what was written is known."""
-    _check_room(1, entry.end)
     file.write(entry.local_header())
     size = crc = 0
     for chunk in storage.chunks(entry.name):
@@ -212,11 +221,13 @@ def _write_entry(file: BinaryIO, entry: Entry, storage: Storage) -> Entry:
     return written
 
 
-def _check_room(files: int, size_bytes: int) -> None:
-    if files > MOST_FILES or size_bytes > MOST_BYTES:
+def _check_room(sizes: Mapping[str, int]) -> None:
+    headers = sum(_LOCAL.size + _CENTRAL.size + 2 * len(name) for name in sizes)
+    size = headers + sum(sizes.values()) + _END.size
+    if len(sizes) > MOST_FILES or size > MOST_BYTES:
         raise BundleFormError(
             "the bundle is too large for one file",
-            got=f"{files} files, {size_bytes} bytes or more",
+            got=f"{len(sizes)} files, {size} bytes with their headers",
             expected=f"at most {MOST_FILES} files and {MOST_BYTES} bytes",
             remedy="keep it as a directory",
         )

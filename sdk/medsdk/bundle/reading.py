@@ -92,10 +92,10 @@ class Bundle:
                 got=f"{sizes[MANIFEST]} bytes",
                 expected=f"at most {limits.manifest_bytes} bytes",
             )
-        text = storage.read(MANIFEST, limits.manifest_bytes)
+        text = storage.read(MANIFEST, sizes[MANIFEST])
         digest = sha256_of(text)
         # The exact bytes, so that no flipped byte of the digest file itself goes unseen.
-        if storage.read(MANIFEST_DIGEST, 256) != f"{digest}\n".encode():
+        if storage.read(MANIFEST_DIGEST, sizes[MANIFEST_DIGEST]) != f"{digest}\n".encode():
             raise BundleTamperedError(
                 f"{MANIFEST} does not match {MANIFEST_DIGEST}",
                 got=f"sha256 {digest}",

@@ -63,6 +63,10 @@ class Storage(Protocol):
     """
 
     @property
+    def path(self) -> Path:
+        """The directory or the file."""
+
+    @property
     def sizes(self) -> Mapping[str, int]:
         """Size in bytes of every file there was on opening, the manifest and signatures too."""
 

@@ -13,7 +13,9 @@ JsonFlag = Annotated[
 QuietFlag = Annotated[bool, typer.Option("--quiet", help="No progress on standard error.")]
 BundleArgument = Annotated[
     Path,
-    typer.Argument(metavar="BUNDLE", help="A bundle's directory, as `medsdk export` wrote it."),
+    typer.Argument(
+        metavar="BUNDLE", help="A bundle, as `medsdk export` wrote it: a directory or one file."
+    ),
 ]
 RuntimeOption = Annotated[
     str | None,

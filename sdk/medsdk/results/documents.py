@@ -176,6 +176,16 @@ class ExportDocument(Document):
     verification: Verdict
 
 
+class PackDocument(Document):
+    """`medsdk pack --json` and `medsdk unpack --json`."""
+
+    notice: str
+    bundle: BundleIdentity
+    form: Literal["file", "directory"]
+    files: int
+    size_bytes: int
+
+
 class TensorDocument(Strict):
     """An input or output of a source; an axis that is free or not known is None."""
 
@@ -366,8 +376,10 @@ DOCUMENTS: dict[str, type[Document]] = {
     "explain": ExplainDocument,
     "export": ExportDocument,
     "inspect": InspectDocument,
+    "pack": PackDocument,
     "run": RunDocument,
     "tasks": TasksDocument,
+    "unpack": PackDocument,
     "verify": VerifyDocument,
 }
 """Name of the schema file to document."""

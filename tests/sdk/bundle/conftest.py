@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+import medsdk
+
 Sign = Callable[[Path, bytes | dict[str, Any] | None], None]
 
 
@@ -54,3 +56,17 @@ def document(folder: Path) -> dict[str, Any]:
     """The parsed manifest of `folder`."""
     parsed: dict[str, Any] = json.loads((folder / "manifest.json").read_bytes())
     return parsed
+
+
+@pytest.fixture(scope="session")
+def packed(bundle_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The vendor's bundle as one file; tests that change it copy it first."""
+    path = tmp_path_factory.mktemp("packed") / "blob bündel.medsdk"
+    medsdk.pack(bundle_dir, path)
+    return path
+
+
+@pytest.fixture
+def one_file(packed: Path, tmp_path: Path) -> Path:
+    """A bundle as one file that a test may change."""
+    return Path(shutil.copy(packed, tmp_path / "copy.medsdk"))
