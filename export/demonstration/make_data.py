@@ -25,8 +25,6 @@ from pathlib import Path
 import numpy as np
 from pydicom.dataset import FileDataset
 
-from medsdk.bundle.one_file import write_one_file
-from medsdk.bundle.storage import BundleLimits, Directory
 from medsdk.tasks import catalogue_task
 from medsdk_export.build import ExportRequest, export_bundle
 from medsdk_export.phantoms import to_dicom
@@ -104,7 +102,7 @@ def stills(amount: int, seed: int) -> Iterator[Phantom]:
 
 
 def make_bundle(out: Path) -> None:
-    """Export the bundle from phantoms, and pack it."""
+    """Export the bundle from phantoms, as one file."""
     with tempfile.TemporaryDirectory(prefix="medsdk-demo-data-") as name:
         folder = Path(name)
         _write_table(folder / "calibration", "rois.csv", CALIBRATION, labelled=False)
@@ -115,12 +113,12 @@ def make_bundle(out: Path) -> None:
                 task=task,
                 models={task.roles[0]: reference_weights(TASK)},
                 calibration=folder / "calibration",
-                out=folder / "bundle",
+                out=out,
                 cases=folder / "cases/cases.csv",
                 known_answers=4,
+                replace=True,
             )
         )
-        write_one_file(out, Directory.open(folder / "bundle", BundleLimits()))
 
 
 def make_clip(out: Path, facts: Path) -> None:
