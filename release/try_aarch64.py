@@ -23,6 +23,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 PACKAGES = ("python3", "python3-venv", "libstdc++6", "libgomp1")
+CPU = "neoverse-n1"
+"""The processor that qemu plays. With `max`, which has SVE, OpenVINO 2026.4.1 under qemu 7.2
+computes other values, and the known answers fail; whose fault that is, is not known."""
+
 STEP_LIMIT_S = 1800
 SAID = 1500
 """The last characters of what a step said that are kept."""
@@ -101,12 +105,13 @@ def _write_python(work: Path) -> None:
     path.chmod(0o755)
 
 
-def try_kit(kit: Path, work: Path) -> list[Step]:
+def try_kit(kit: Path, work: Path, cpu: str) -> list[Step]:
     """Run the steps in order; after one that fails the rest is not run.
 
     Args:
         kit: The kit's folder.
         work: What `fetch` filled.
+        cpu: The processor that qemu plays.
     """
     environment = work / "env"
     shutil.rmtree(environment, ignore_errors=True)
@@ -125,7 +130,7 @@ def try_kit(kit: Path, work: Path) -> list[Step]:
             continue
         sys.stderr.write(f"{name}\n")
         start = time.monotonic()
-        done = _run(words, work, {})
+        done = _run(words, work, {"QEMU_CPU": cpu})
         said = (done.stdout + done.stderr)[-SAID:] if done.returncode else ""
         seconds = round(time.monotonic() - start, 1)
         verdict = "fail" if done.returncode else "pass"
@@ -158,15 +163,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="try_aarch64", description="See the module.")
     parser.add_argument("--kit", type=Path, required=True, help="the kit's folder")
     parser.add_argument("--work", type=Path, required=True, help="a folder for 400 MB")
+    parser.add_argument("--cpu", default=CPU, help="that qemu plays; default: %(default)s")
     options = parser.parse_args(arguments)
     kit, work = options.kit.resolve(), options.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     obstacle = fetch(work)
-    steps = [] if obstacle else try_kit(kit, work)
+    steps = [] if obstacle else try_kit(kit, work, options.cpu)
     verdict = "not-run" if obstacle else "pass"
     if any(step.verdict == "fail" for step in steps):
         verdict = "fail"
-    document = {"verdict": verdict, "obstacle": obstacle, "steps": [asdict(s) for s in steps]}
+    document = {
+        "verdict": verdict,
+        "cpu": options.cpu,
+        "obstacle": obstacle,
+        "steps": [asdict(s) for s in steps],
+    }
     sys.stdout.write(json.dumps(document, indent=2) + "\n")
     return {"pass": 0, "fail": 1, "not-run": 5}[verdict]
 
