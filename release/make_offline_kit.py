@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from offline_kit.errors import KitNotMadeError
-from offline_kit.gathering import Source, gather, read_pins
+from offline_kit.gathering import Source, gather, metadata_of, read_pins
 from offline_kit.targets import PYTHONS, SYSTEMS, Target
 from offline_kit.writing import check_target, finish, write_licences, write_requirements
 from packaging.utils import parse_wheel_filename
@@ -50,15 +50,22 @@ def make_kit(
         sha256 of the kit's list.
 
     Raises:
-        KitNotMadeError: No wheel of medsdk, a licence that may not be in a kit, or `out` holds
-            something else.
+        KitNotMadeError: No wheel of medsdk, an extra that it does not have, a licence that may
+            not be in a kit, or `out` holds something else.
         WheelMissingError: Something that is needed has no wheel.
     """
     if not wheel.is_file() or not wheel.name.startswith("medsdk-"):
         raise KitNotMadeError(
             "there is no wheel of medsdk", expected="the file that `make dist` built"
         )
-    if out.exists() and not (out / "install.py").is_file() and any(out.iterdir()):
+    unknown = set(extras) - set(metadata_of(wheel).get_all("Provides-Extra") or ())
+    if unknown:
+        raise KitNotMadeError(
+            "medsdk has no such extra", got=", ".join(sorted(unknown)), expected="its own extras"
+        )
+    if out.is_file() or (
+        out.exists() and not (out / "install.py").is_file() and any(out.iterdir())
+    ):
         raise KitNotMadeError(
             "what is at --out is no kit", expected="a kit, or nothing", remedy="choose another"
         )
@@ -110,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.wheel,
             options.out,
             targets,
-            tuple(options.extras.split(",")),
+            tuple(filter(None, options.extras.split(","))),
             options.wheels_from,
             options.pins or PINS,
         )

@@ -51,11 +51,17 @@ def read_pins(paths: Iterable[Path]) -> dict[str, str]:
         paths: Files with `name==version` a line; a later one may not change an earlier.
 
     Raises:
-        WheelMissingError: A line is something else.
+        WheelMissingError: A file cannot be read, or a line is something else.
     """
     pins: dict[str, str] = {}
     for path in paths:
-        for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except OSError as error:
+            raise WheelMissingError(
+                "a file of pins cannot be read", got=error.strerror or type(error).__name__
+            ) from error
+        for line in lines:
             text = line.split("#")[0].strip()
             match = re.fullmatch(r"([A-Za-z0-9._-]+)==([A-Za-z0-9.+!]+)", text)
             if not text:

@@ -469,5 +469,30 @@ def test_a_folder_of_something_else_is_left_alone(
     make_kit: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     (tmp_path / "thesis.txt").write_text("mine", encoding="utf-8")
-    assert make_kit(tmp_path).returncode == 2
+    for out in (tmp_path, tmp_path / "thesis.txt"):
+        assert make_kit(out).returncode == 2
     assert (tmp_path / "thesis.txt").read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "named"),
+    [
+        (("--extras", "golf"), 2, "golf"),
+        (("--pins", "nowhere.txt"), 3, "pins cannot be read"),
+        (("--wheels-from", "nowhere"), 3, "alpha"),
+        (("--wheel", "nowhere.whl"), 2, "make dist"),
+        (("--glibc", "new"), 2, "--glibc"),
+    ],
+)
+def test_a_wrong_command_line_is_told_so(
+    words: tuple[str, ...],
+    status: int,
+    named: str,
+    make_kit: Callable[..., subprocess.CompletedProcess[str]],
+    tmp_path: Path,
+) -> None:
+    done = make_kit(tmp_path / "kit", "--system", "linux-x86_64", *words)
+    assert done.returncode == status, done.stderr
+    assert named in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "kit").exists()
