@@ -1,6 +1,7 @@
 # Every target makes its own environment in a fresh clone.
 #   make demo    the main job, end to end          make test    all tests but the slow ones
 #   make check   ruff, format, mypy --strict       make bench   the figures of docs/benchmarks.md
+#   make dist    the wheel and the sdist, the same bytes from the same commit everywhere
 
 PYTHON ?= python3
 VENV := .venv
@@ -13,7 +14,7 @@ READY := $(VENV)/ready
 # torch is named with its version so that pip takes the build for the CPU.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow check format schemas bench corpus full-size train clean
+.PHONY: demo test test-slow check format schemas bench corpus full-size train dist offline-kit clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -74,6 +75,14 @@ full-size: $(READY)
 train: $(READY)
 	$(BIN)/python export/training/uterus_mr_tumor_filter.py --out export/medsdk_export/reference_weights/uterus-mr
 	$(BIN)/python export/training/liver_us.py --out export/medsdk_export/reference_weights/liver-us
+
+# SOURCE_DATE_EPOCH is the last commit's time where it is not set (docs/device-install.md).
+dist: $(READY)
+	$(BIN)/python release/build_distributions.py --out dist
+
+# Every wheel of a device for Linux x86-64 and aarch64 and Windows x64 (docs/device-install.md).
+offline-kit: dist
+	$(BIN)/python release/make_offline_kit.py --wheel dist/medsdk-*.whl --out build/offline-kit
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

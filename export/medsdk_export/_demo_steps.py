@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medsdk.cli.demo import DemoUnavailableError
+from medsdk.demonstration.errors import DemoUnavailableError
+from medsdk.demonstration.folder import write_document
 
 if TYPE_CHECKING:
     from medsdk.bundle import Bundle
     from medsdk.cli.output import Progress
-    from medsdk.engine import Engine
-    from medsdk.pixels import Box
     from medsdk.results.documents import VerifyDocument
 
 
@@ -98,27 +97,8 @@ def make_bundle(part: Part, folder: Path, progress: Progress) -> Made:
     )
     notice = bundle.manifest.notice
     (folder / "parity.txt").write_text(f"{notice}\n\n{table}\n", encoding="utf-8")
-    (folder / "verify.json").write_text(verified.model_dump_json(indent=2) + "\n", "utf-8")
+    write_document(folder / "verify.json", verified)
     return Made(path, bundle, verified, table)
-
-
-def draw(engine: Engine, source: Path, number: int, roi: Box | None, out: Path) -> None:
-    """A picture of one frame with its finding.
-
-    Args:
-        engine: The loaded bundle.
-        source: A DICOM file.
-        number: Which frame, 1-based.
-        roi: Region of interest, where the task takes one.
-        out: The PNG file.
-    """
-    from medsdk.pixels import open_dicom
-    from medsdk.results.picture import finding_picture
-
-    image = open_dicom(source)
-    finding = engine.predict(image, frame_number=number, roi=roi)
-    title = engine.bundle.manifest.task.title
-    out.write_bytes(finding_picture(image.frame(number), finding, title))
 
 
 def real_object(name: str) -> Path:

@@ -7,22 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medsdk.cli.demo import DemoUnavailableError
-from medsdk.errors import MedsdkError, OutputNotWritableError
-from medsdk_export._demo_steps import (
-    Made,
-    Part,
-    draw,
-    make_bundle,
-    real_object,
-)
+from medsdk.demonstration.errors import DemoFailedError, DemoUnavailableError
+from medsdk.demonstration.folder import MARKER, demo_folder, draw, write_document
+from medsdk.errors import MedsdkError
+from medsdk_export._demo_steps import Made, Part, make_bundle, real_object
 
 if TYPE_CHECKING:
     from medsdk.cli.output import Progress
     from medsdk.results.documents import DemoClip, DemoDocument, ErrorFacts, VariantDocument
-
-MARKER = "demo.json"
-"""Written last; a directory that holds it is a demo's and may be replaced by the next."""
 
 UTERUS = Part("uterus-mr/tumor-filter", calibration=(64, 5005), cases=(400, 4004))
 LIVER = Part("liver-us/classify", calibration=(48, 5005), cases=(240, 4004))
@@ -51,20 +43,6 @@ CLIP_PICTURE = 31
 PICTURE_OF = "examples_overlay.dcm"
 
 
-class DemoFailedError(MedsdkError):
-    """The demo saw something that must not be."""
-
-    code = "demo-failed"
-    exit_status = 1
-
-
-class DemoOutputError(MedsdkError):
-    """The demo's output directory holds something else."""
-
-    code = "demo-output"
-    exit_status = 2
-
-
 def run_demo(out: Path, progress: Progress) -> tuple[DemoDocument, str]:
     """Run the demo.
 
@@ -88,25 +66,11 @@ def run_demo(out: Path, progress: Progress) -> tuple[DemoDocument, str]:
                 "the demo needs a package that is not installed",
                 got=f"no module {package}",
                 expected="the export side and pydicom-data",
-                remedy=remedy,
+                remedy=f"{remedy}; on a device: medsdk demo --device-only",
             )
-    if _holds_something_else(out):
-        raise DemoOutputError(
-            "the demo's output directory holds something else",
-            got="files that no demo wrote",
-            expected="a new directory, or one of an earlier demo",
-            remedy="choose another --out",
-        )
-    from medsdk.atomic import new_directory
-
-    # Everything appears at once, so that an interrupted demo leaves the last one as it was.
-    with new_directory(out, "the demo", replace=True) as folder:
-        try:
-            document, table = _fill(folder, progress)
-            text = document.model_dump_json(indent=2) + "\n"
-            (folder / MARKER).write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise OutputNotWritableError.from_os("the demo", error) from error
+    with demo_folder(out) as folder:
+        document, table = _fill(folder, progress)
+        write_document(folder / MARKER, document)
     return document, _summary(out, document, table)
 
 
@@ -187,14 +151,6 @@ def _run_clip(folder: Path, progress: Progress) -> tuple[DemoClip, str]:
         findings=len(run.findings),
     )
     return clip, made.table
-
-
-def _holds_something_else(out: Path) -> bool:
-    try:
-        used = out.exists() and any(out.iterdir() if out.is_dir() else [out])
-        return used and not (out / MARKER).is_file()
-    except OSError as error:
-        raise OutputNotWritableError.from_os("the demo", error) from error
 
 
 def _summary(out: Path, document: DemoDocument, table: str) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from medsdk.engine import Engine
     from medsdk.parity.verification import CandidateVerdict
     from medsdk.pixels import Box, Frame
-    from medsdk.results.documents import BenchDocument
+    from medsdk.results.documents import BenchDocument, LatencyDocument
 
 P99_RUNS = 662
 """Runs from which on a p99 is conclusive; `medsdk.parity.statistics.runs_needed(0.99)`."""
@@ -138,14 +138,17 @@ def _document(
     engine: Engine, parity: CandidateVerdict, latency: Latency, limit_ms: float | None
 ) -> BenchDocument:
     from medsdk.diagnosis import machine_facts
-    from medsdk.parity.statistics import runs_needed
-    from medsdk.results.describing import describe_bundle, describe_candidate, describe_plan
-    from medsdk.results.documents import BenchDocument, LatencyDocument
+    from medsdk.results.describing import (
+        describe_bundle,
+        describe_candidate,
+        describe_latency,
+        describe_plan,
+    )
+    from medsdk.results.documents import BenchDocument
     from medsdk_runtimes.machine import identify
     from medsdk_runtimes.operating_system import memory_peak_bytes
 
     verdict, reasons = _judge(parity, latency, limit_ms)
-    estimate_ns = latency.percentile_ns(0.99)
     machine = identify()
     return BenchDocument(
         notice=engine.bundle.manifest.notice,
@@ -154,13 +157,7 @@ def _document(
         bundle=describe_bundle(engine.bundle.manifest, engine.bundle.sha256),
         plan=describe_plan(engine),
         parity=describe_candidate(parity),
-        latency=LatencyDocument(
-            runs=latency.runs,
-            p50_ms=latency.p50_ns / 1e6,
-            p99_ms=None if estimate_ns is None else estimate_ns / 1e6,
-            p99_runs_needed=runs_needed(0.99),
-            max_ms=latency.max_ns / 1e6,
-        ),
+        latency=describe_latency(latency),
         p99_limit_ms=limit_ms,
         memory_peak_bytes=memory_peak_bytes(),
         machine=machine_facts(machine),
@@ -169,22 +166,29 @@ def _document(
 
 
 def _print(document: BenchDocument) -> None:
-    identity, latency = document.bundle, document.latency
+    identity = document.bundle
     print_text(f"{identity.name} {identity.version}  sha256 {identity.sha256}")
     print_text(document.notice)
     print_text(f"machine {document.machine['cpu_model']}  sha256 {document.machine_sha256[:16]}")
     print_text(f"plan {document.plan.source}: {document.plan.reason}\n")
     print_text(candidates_table((document.parity,)))
-    p99 = (
-        f"not conclusive (needs {latency.p99_runs_needed} runs)"
-        if latency.p99_ms is None
-        else f"{latency.p99_ms:.2f} ms"
-    )
     print_text(
-        f"\npredict() on decoded frames, n = {latency.runs}: p50 {latency.p50_ms:.2f} ms, p99 "
-        f"{p99}, slowest {latency.max_ms:.2f} ms\n"
+        f"\n{latency_line(document.latency)}\n"
         f"memory of the process at its peak: {document.memory_peak_bytes / 1e6:.0f} MB"
     )
     for reason in document.reasons:
         print_text(f"because: {reason}")
     print_text(f"\n{document.verdict.upper()}")
+
+
+def latency_line(latency: LatencyDocument) -> str:
+    """What was measured, for a person."""
+    p99 = (
+        f"not-conclusive (needs {latency.p99_runs_needed} runs)"
+        if latency.p99_ms is None
+        else f"{latency.p99_ms:.2f} ms"
+    )
+    return (
+        f"predict() on decoded frames, n = {latency.runs}: p50 {latency.p50_ms:.2f} ms, p99 "
+        f"{p99}, slowest {latency.max_ms:.2f} ms"
+    )

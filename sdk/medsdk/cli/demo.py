@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from medsdk.cli.options import JsonFlag, QuietFlag
 from medsdk.cli.output import Progress, print_document, print_text
-from medsdk.errors import MedsdkError
+from medsdk.cli.verify import EXIT_OF
+from medsdk.demonstration.errors import DemoUnavailableError
+
+if TYPE_CHECKING:
+    from medsdk.results.documents import DemoDocument, DeviceDemoDocument
 
 WHOLE_DEMO_GROUP = "medsdk.demo"
 """Entry points of this group hold the whole demo: a function of a directory and a progress."""
-
-
-class DemoUnavailableError(MedsdkError):
-    """Something that the demo shows is not installed."""
-
-    code = "demo-unavailable"
-    exit_status = 3
 
 
 def register(app: typer.Typer) -> None:
@@ -32,6 +30,14 @@ def register(app: typer.Typer) -> None:
             Path,
             typer.Option("--out", metavar="DIR", help="Where everything goes; replaced next time."),
         ] = Path("medsdk-demo"),
+        device_only: Annotated[
+            bool,
+            typer.Option(
+                "--device-only",
+                help="Only what a device does, with the bundle and the clip of the wheel: "
+                "verify, run, time. Seconds, and no training framework.",
+            ),
+        ] = False,
         as_json: JsonFlag = False,
         quiet: QuietFlag = False,
     ) -> None:
@@ -42,22 +48,29 @@ def register(app: typer.Typer) -> None:
         modality. About three minutes on two cores. The networks were trained on synthetic
         phantoms: not for clinical use.
         """
-        found = entry_points(group=WHOLE_DEMO_GROUP)
-        if not found:
-            raise DemoUnavailableError(
-                "the whole demo belongs to the export side, which is not installed",
-                got="no medsdk_export",
-                expected="the whole distribution",
-                remedy='pip install "medsdk[torch,demo]"',
-            )
-        run_demo = next(iter(found)).load()
-        progress = Progress(quiet=quiet)
-        try:
-            document, summary = run_demo(out, progress)
-        finally:
-            progress.close()
+        with Progress(quiet=quiet) as progress:
+            document: DemoDocument | DeviceDemoDocument
+            if device_only:
+                from medsdk.demonstration.device import run_device_demo
+
+                document, summary = run_device_demo(out, progress)
+            else:
+                document, summary = _whole_demo()(out, progress)
         if as_json:
             print_document(document)
         else:
             print_text(summary)
-        raise typer.Exit(0 if document.verdict == "pass" else 1)
+        raise typer.Exit(EXIT_OF[document.verdict])
+
+
+def _whole_demo() -> Callable[[Path, Progress], tuple[DemoDocument, str]]:
+    found = entry_points(group=WHOLE_DEMO_GROUP)
+    if not found:
+        raise DemoUnavailableError(
+            "the whole demo belongs to the export side, which is not installed",
+            got="no medsdk_export",
+            expected="the whole distribution",
+            remedy='pip install "medsdk[torch,demo]"; on a device: medsdk demo --device-only',
+        )
+    run_demo: Callable[[Path, Progress], tuple[DemoDocument, str]] = next(iter(found)).load()
+    return run_demo

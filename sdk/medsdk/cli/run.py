@@ -256,20 +256,23 @@ def _print(document: RunDocument) -> None:
     plan = document.plan
     variants = ", ".join(f"{n.variant} ({n.precision})" for n in plan.networks.values())
     print_text(f"plan: {plan.runtime} on {plan.device}, {variants}; {plan.source}: {plan.reason}\n")
-    print_text(
-        table(
-            ("input", "frame", "status", "finding", "probability"),
-            (
-                (
-                    item.input_index,
-                    item.frame_number,
-                    item.status,
-                    item.label or item.reason,
-                    "-" if item.label is None else f"{item.probabilities[item.label]:.3f}",
-                )
-                for item in document.findings
-            ),
-        )
-    )
+    print_text(findings_table(document.findings))
     if document.refused:
         print_text(f"{len(document.refused)} inputs or frames refused; see above")
+
+
+def findings_table(findings: Sequence[FindingDocument]) -> str:
+    """One row a finding."""
+    return table(
+        ("input", "frame", "status", "finding", "probability"),
+        (
+            (
+                item.input_index,
+                item.frame_number,
+                item.status,
+                item.label or item.reason,
+                "-" if item.label is None else f"{item.probabilities[item.label]:.3f}",
+            )
+            for item in findings
+        ),
+    )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from medsdk.bench import Latency
 from medsdk.bundle.manifest import Manifest
 from medsdk.bundle.reading import Bundle
 from medsdk.canonical import timestamp
 from medsdk.engine import Engine
+from medsdk.parity.statistics import runs_needed
 from medsdk.parity.verification import CandidateVerdict, Verification
 from medsdk.results.documents import (
     BundleIdentity,
@@ -13,6 +15,7 @@ from medsdk.results.documents import (
     EffectiveDocument,
     ErrorFacts,
     FindingDocument,
+    LatencyDocument,
     NetworkChoice,
     PlanDocument,
     ProvenanceDocument,
@@ -77,6 +80,18 @@ def describe_verification(bundle: Bundle, verification: Verification) -> VerifyD
         candidates=tuple(map(describe_candidate, verification.candidates)),
         absent_runtimes=verification.absent,
         machine_sha256=identify().digest,
+    )
+
+
+def describe_latency(latency: Latency) -> LatencyDocument:
+    """What the timed runs allow to say."""
+    estimate_ns = latency.percentile_ns(0.99)
+    return LatencyDocument(
+        runs=latency.runs,
+        p50_ms=latency.p50_ns / 1e6,
+        p99_ms=None if estimate_ns is None else estimate_ns / 1e6,
+        p99_runs_needed=runs_needed(0.99),
+        max_ms=latency.max_ns / 1e6,
     )
 
 

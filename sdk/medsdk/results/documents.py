@@ -371,6 +371,22 @@ class ConformanceDocument(Document):
     machine_sha256: str
 
 
+class DeviceDemoDocument(Document):
+    """`medsdk demo --device-only --json`."""
+
+    notice: str
+    verdict: Verdict
+    bundle: BundleIdentity
+    candidates: tuple[CandidateDocument, ...]
+    absent_runtimes: tuple[str, ...]
+    plan: PlanDocument
+    roi: tuple[float, float, float, float]
+    truth: str
+    findings: int
+    latency: LatencyDocument
+    files: tuple[str, ...]
+
+
 class ErrorDocument(Document):
     """What any command prints with `--json` when it fails."""
 
@@ -381,6 +397,7 @@ DOCUMENTS: dict[str, type[Document]] = {
     "bench": BenchDocument,
     "conformance": ConformanceDocument,
     "demo": DemoDocument,
+    "device-demo": DeviceDemoDocument,
     "doctor": DoctorDocument,
     "error": ErrorDocument,
     "explain": ExplainDocument,

@@ -1,0 +1,341 @@
+"""Install medsdk from this kit, without a network: `python install.py --venv DIR`.
+
+The installer of the offline kit. It needs Python and its standard library alone, checks every
+file of the kit against SHA256SUMS before pip runs, and lets pip take wheels of this kit only, each
+with its digest. Nothing is installed where anything is wrong. README.txt says more.
+
+Exit status: 0 good, 1 the kit is not what was packed, 2 wrong use, 3 something is missing on
+this machine, 4 the kit cannot be read.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+if __name__ == "__main__":
+    # Python looks for modules beside a script first, where the kit has none; os is loaded before.
+    _here = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
+    sys.path[:] = [folder for folder in sys.path if os.path.abspath(folder) != _here]  # noqa: PTH100
+
+import argparse
+import hashlib
+import json
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+KIT = Path(__file__).resolve().parent
+LIST = "SHA256SUMS"
+FACTS = "kit.json"
+LIST_LIMIT_BYTES = 1_000_000
+LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9._+/-]+)")
+
+
+class KitError(Exception):
+    """What went wrong, what was found, what was expected, and what to do."""
+
+    code = "kit-error"
+    exit_status = 1
+
+    def __init__(self, what: str, got: str = "", expected: str = "", remedy: str = "") -> None:
+        super().__init__(what)
+        self.what, self.got, self.expected, self.remedy = what, got, expected, remedy
+
+
+class KitTamperedError(KitError):
+    """A file of the kit is missing, changed or was never packed."""
+
+    code = "kit-tampered"
+
+
+class KitUsageError(KitError):
+    """The command line asks for something that the kit will not do."""
+
+    code = "kit-usage"
+    exit_status = 2
+
+
+class KitMachineError(KitError):
+    """This machine lacks something: another system, Python, C library, no room."""
+
+    code = "kit-machine"
+    exit_status = 3
+
+
+class KitUnreadableError(KitError):
+    """There is no kit here, or its list is no list."""
+
+    code = "kit-unreadable"
+    exit_status = 4
+
+
+def check_kit(kit: Path, list_sha256: str | None = None) -> dict[str, str]:
+    """Compare every file of the kit with the list.
+
+    Args:
+        kit: The kit's folder.
+        list_sha256: Digest of the list as the vendor gave it; None where nobody did.
+
+    Returns:
+        Name of each file to its sha256.
+
+    Raises:
+        KitUnreadableError: No list, or no list in it.
+        KitTamperedError: The list has another digest; a file is missing, changed, a link, or
+            not in the list.
+    """
+    wanted = _read_list(kit, list_sha256)
+    found = set(_walk(kit)) - {LIST}
+    missing = sorted(set(wanted) - found)
+    extra = sorted(found - set(wanted))
+    changed = sorted(name for name in set(wanted) & found if _sha256(kit / name) != wanted[name])
+    if missing or extra or changed:
+        problems = (("missing", missing), ("changed", changed), ("not in the list", extra))
+        raise KitTamperedError(
+            "the kit is not what was packed; nothing was installed",
+            got="; ".join(
+                "{}: {}{}".format(word, ", ".join(names[:5]), " ..." if len(names) > 5 else "")
+                for word, names in problems
+                if names
+            ),
+            expected=f"the {len(wanted)} files of {LIST}, unchanged, and no other",
+            remedy="take the kit from its source again",
+        )
+    return wanted
+
+
+def _read_list(kit: Path, list_sha256: str | None) -> dict[str, str]:
+    path = kit / LIST
+    try:
+        if path.stat().st_size > LIST_LIMIT_BYTES:
+            raise KitUnreadableError(f"{LIST} is too large to be a list of files")
+        data = path.read_bytes()
+    except OSError as error:
+        raise KitUnreadableError(
+            "the list of the kit cannot be read",
+            got=error.strerror or type(error).__name__,
+            expected=f"{LIST} beside install.py",
+            remedy="take the kit from its source again",
+        ) from error
+    digest = hashlib.sha256(data).hexdigest()
+    if list_sha256 is not None and digest != list_sha256.strip().lower():
+        raise KitTamperedError(
+            f"{LIST} is not the list that you were told of; nothing was installed",
+            got="sha256 " + digest,
+            expected="sha256 " + list_sha256.strip().lower(),
+            remedy="take the kit from its source again",
+        )
+    wanted: dict[str, str] = {}
+    for number, line in enumerate(data.decode("utf-8", "replace").splitlines(), 1):
+        match = LINE.fullmatch(line)
+        name = match.group(2) if match else ""
+        if match is None or name in wanted or name == LIST or not _is_inside(name):
+            raise KitUnreadableError(
+                f"line {number} of {LIST} is not one of a list of files",
+                expected="a sha256, two spaces, and a name that is there once",
+                remedy="take the kit from its source again",
+            )
+        wanted[name] = match.group(1)
+    return wanted
+
+
+def _is_inside(name: str) -> bool:
+    return not name.startswith("/") and not {"", ".", ".."} & set(name.split("/"))
+
+
+def _walk(kit: Path) -> list[str]:
+    """Names of all files; a link is nothing that was packed."""
+    names = []
+    for folder, folders, files in os.walk(str(kit)):
+        for entry in folders + files:
+            path = Path(folder, entry)
+            name = path.relative_to(kit).as_posix()
+            if path.is_symlink():
+                raise KitTamperedError(
+                    "the kit holds a link; nothing was installed",
+                    got=name,
+                    expected="plain files",
+                    remedy="take the kit from its source again",
+                )
+            if entry in files:
+                names.append(name)
+    return names
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            for chunk in iter(lambda: file.read(1 << 20), b""):
+                digest.update(chunk)
+    except OSError as error:
+        raise KitUnreadableError(
+            "a file of the kit cannot be read", got=error.strerror or type(error).__name__
+        ) from error
+    return digest.hexdigest()
+
+
+def requirements_of(kit: Path) -> tuple[Path, str]:
+    """The hashed requirements for this machine and Python, and what they install.
+
+    Raises:
+        KitMachineError: The kit has no wheels for it.
+    """
+    facts = json.loads((kit / FACTS).read_text(encoding="utf-8"))
+    here = machine()
+    targets: dict[str, str] = facts["targets"]
+    if here not in targets:
+        raise KitMachineError(
+            "the kit has no wheels for this machine and Python",
+            got=here,
+            expected="one of " + ", ".join(sorted(targets)),
+            remedy="run it with one of those Pythons (64 bit), or ask for a kit of yours",
+        )
+    library, version = platform.libc_ver()
+    least = [int(part) for part in facts["glibc"].split(".")]
+    if sys.platform == "linux" and (library != "glibc" or _numbers(version) < least):
+        raise KitMachineError(
+            "the C library of this system is older than the wheels need, or another one",
+            got="{} {}".format(library or "no glibc", version).strip(),
+            expected="glibc {} or newer".format(facts["glibc"]),
+            remedy="use a newer system",
+        )
+    return kit / targets[here], facts["installs"]
+
+
+def machine() -> str:
+    """This machine and Python as the kit names them, for instance `linux-x86_64-cp311`."""
+    system = {"win32": "windows"}.get(sys.platform, sys.platform)
+    kind = platform.machine().lower()
+    kind = {"amd64": "x86_64", "arm64": "aarch64"}.get(kind, kind)
+    bits = "" if sys.maxsize > 2**32 else "-32bit"
+    word = {"cpython": "cp"}.get(sys.implementation.name, sys.implementation.name)
+    return "{}-{}-{}{}{}{}".format(system, kind, word, *sys.version_info[:2], bits)
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in re.findall(r"\d+", version)[:2]]
+
+
+def install(requirements: Path, python: str, wheels: Path) -> None:
+    """Let pip install, from this kit alone, what has the listed digests alone.
+
+    Raises:
+        KitMachineError: pip is missing or did not install.
+    """
+    words = [
+        *(python, "-m", "pip", "install", "--no-index", "--find-links", str(wheels)),
+        *("--require-hashes", "--only-binary", ":all:", "--no-deps", "--no-cache-dir"),
+        *("--disable-pip-version-check", "-r", str(requirements)),
+    ]
+    # No setting of this machine may add a package index or a constraint of its own.
+    environment = {k: v for k, v in os.environ.items() if not k.upper().startswith("PIP_")}
+    environment["PIP_CONFIG_FILE"] = os.devnull
+    for command in (words, [python, "-m", "pip", "check", "--disable-pip-version-check"]):
+        done = subprocess.run(command, env=environment, check=False)
+        if done.returncode:
+            raise KitMachineError(
+                "pip did not install",
+                got=f"exit status {done.returncode}; what pip said stands above",
+                expected="pip of Python 3.11 or 3.12, and room on the disk",
+                remedy="`python -m pip --version` shows whether pip is there",
+            )
+
+
+def make_environment(folder: Path) -> str:
+    """Make a virtual environment, and return its Python.
+
+    Raises:
+        KitUsageError: Something is there already, or it would lie inside the kit.
+        KitMachineError: This Python cannot make one.
+    """
+    place = folder.resolve()
+    if place == KIT or KIT in place.parents:
+        raise KitUsageError(
+            "the environment would lie inside the kit, whose files are counted",
+            expected="a folder elsewhere",
+            remedy="choose another --venv",
+        )
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise KitUsageError(
+            "there is something at --venv already",
+            expected="a new or empty folder",
+            remedy="choose another --venv, or remove that one",
+        )
+    done = subprocess.run(
+        [sys.executable, "-m", "venv", str(folder)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        shutil.rmtree(str(folder), ignore_errors=True)
+        raise KitMachineError(
+            "this Python cannot make a virtual environment",
+            got=(done.stdout + done.stderr).strip()[-300:],
+            expected="Python with venv and ensurepip",
+            remedy="install them (Debian and Ubuntu: the package python3-venv), or run install.py "
+            "with the Python of an environment that has pip",
+        )
+    windows = sys.platform == "win32"
+    return str(folder / ("Scripts/python.exe" if windows else "bin/python"))
+
+
+def _work(options: argparse.Namespace) -> None:
+    files = check_kit(KIT, options.list_sha256)
+    _say(f"checked: {len(files)} files are those of {LIST}")
+    if options.check:
+        return
+    requirements, name = requirements_of(KIT)
+    if options.venv is None and sys.prefix == sys.base_prefix:
+        raise KitUsageError(
+            "this Python belongs to the system",
+            expected="--venv DIR, or the Python of a virtual environment",
+            remedy="python install.py --venv medsdk-env",
+        )
+    python = sys.executable if options.venv is None else make_environment(options.venv)
+    try:
+        install(requirements, python, KIT / "wheels")
+    except BaseException:
+        if options.venv is not None:
+            shutil.rmtree(str(options.venv), ignore_errors=True)
+        raise
+    program = Path(python).parent / "medsdk"
+    _say(f"installed: {name}\nTry next:\n  {program} demo --device-only")
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Check and install; the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="install.py", description="Check this kit, and install medsdk from it offline."
+    )
+    parser.add_argument(
+        "--venv", type=Path, metavar="DIR", help="make a virtual environment there, and use it"
+    )
+    parser.add_argument("--check", action="store_true", help="check the files and stop")
+    parser.add_argument(
+        "--list-sha256", metavar="HEX", help="sha256 of SHA256SUMS as your vendor told you"
+    )
+    try:
+        _work(parser.parse_args(arguments))
+    except KitError as error:
+        lines = [f"install.py: {error.what} ({error.code})"]
+        for name in ("got", "expected", "remedy"):
+            if getattr(error, name):
+                lines.append("  {:<10}{}".format(name + ":", getattr(error, name)))
+        sys.stderr.write("\n".join(lines) + "\n")
+        return error.exit_status
+    except KeyboardInterrupt:
+        sys.stderr.write("install.py: interrupted; nothing half-made was left at --venv\n")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
