@@ -31,6 +31,12 @@ test: $(READY)
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
 
+.PHONY: hazards support licences
+# Every hazard of docs/support.md with what is installed, and what became of it.
+hazards: $(READY)
+	MEDSDK_RECORD_HAZARDS=1 $(BIN)/python -m pytest tests/hazards
+	$(BIN)/python docs/upkeep/support.py
+
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -42,6 +48,13 @@ format: $(READY)
 
 schemas: $(READY)
 	$(BIN)/python docs/schemas/generate.py
+
+# The generated part of docs/support.md and all of docs/licences.md.
+support: $(READY)
+	$(BIN)/python docs/upkeep/support.py
+
+licences: $(READY)
+	$(BIN)/python docs/upkeep/licences.py
 
 bench: $(READY)
 	$(BIN)/python benchmarks/first_slice.py
@@ -55,9 +68,9 @@ corpus: $(READY)
 	$(BIN)/python benchmarks/corpus.py
 	$(BIN)/python benchmarks/hostile_corpus.py
 
-# A bundle of the full-width network, for speed alone: purpose "benchmark".
+# Bundles of every network at its full size, for speed alone: purpose "benchmark".
 full-size: $(READY)
-	$(BIN)/python benchmarks/full_width.py build/full-size
+	$(BIN)/python benchmarks/full_size.py build/full-size
 
 train: $(READY)
 	$(BIN)/python export/training/uterus_mr_tumor_filter.py --out export/medsdk_export/reference_weights/uterus-mr

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from full_width import full_width_bundle
+from full_size import full_size_bundle
 from interleaved import Timings, by_turns
 from numpy.typing import NDArray
 
@@ -203,7 +203,7 @@ def main() -> None:
         if full is None:
             folder = Path(name, "full")
             folder.mkdir()
-            full = full_width_bundle(folder)
+            full = full_size_bundle(folder, "uterus-mr/tumor-filter")
         print(f"\n## Overhead of `predict`, one thread, n = {options.turns} turns\n")
         print("`predict` minus (preprocessing, then the library's bare run), median of turns.\n")
         print(

@@ -33,7 +33,8 @@ def benchmark_task() -> Task:
     task = catalogue_task(TASK)
     document = task.model_dump(mode="json", exclude_none=True)
     document["purpose"] = "benchmark"
-    document["gates"]["max_output_difference"]["cpu"] = {"filter.logits": 100.0}
+    for form in ("cpu", "gpu"):
+        document["gates"]["max_output_difference"][form] = {"filter.logits": 100.0}
     document["networks"]["filter"]["architecture"]["parameters"] = {"width": 1.0, "classes": 2}
     return Task.model_validate_json(json.dumps(document))
 

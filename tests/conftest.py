@@ -21,6 +21,10 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage
 
 from medsdk.tasks import catalogue_text
+from medsdk_runtimes import runtime
+
+# Imported here without its sender of telemetry (decision 0008), before a test imports it by itself.
+runtime("openvino").availability()
 
 SIDE = 32
 """Height and width of the small network's input."""

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from medsdk_conformance.capabilities import capabilities_of
 from medsdk_conformance.cases import CASES, Call, Case, Problem
-from medsdk_conformance.checks import CHECKS, Check
-from medsdk_conformance.suite import ITEMS, Result, examine, examine_item
+from medsdk_conformance.check import Check
+from medsdk_conformance.checks import CHECKS
+from medsdk_conformance.suite import ITEMS, Item, Result, examine, examine_item
 
 __all__ = [
     "CASES",
@@ -20,6 +21,7 @@ __all__ = [
     "Call",
     "Case",
     "Check",
+    "Item",
     "Problem",
     "Result",
     "capabilities_of",

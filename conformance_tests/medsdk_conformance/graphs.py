@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 OPSET = 17
-IR_VERSION = 8
+"""What graphs are made in unless a case says otherwise."""
+_IR_VERSIONS = {17: 8, 20: 9}
 
 Axes = Sequence[int | str]
 Edge = tuple[str, str, Axes]
@@ -17,10 +18,10 @@ Edge = tuple[str, str, Axes]
 
 
 def node(operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> Any:  # noqa: ANN401 - NodeProto
-    """A node with one output."""
+    """A node; several outputs are parted by blanks."""
     from onnx import helper
 
-    return helper.make_node(operator, list(inputs), [output], **attributes)
+    return helper.make_node(operator, list(inputs), output.split(" "), **attributes)
 
 
 def model(
@@ -48,15 +49,25 @@ def model(
         [numpy_helper.from_array(array, name) for name, array in tensors.items()],
     )
     return helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
+        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR_VERSIONS[OPSET]
     )
 
 
 def serialized(
-    nodes: Sequence[Any], inputs: Sequence[Edge], outputs: Sequence[Edge], **tensors: NDArray[Any]
+    nodes: Sequence[Any],
+    inputs: Sequence[Edge],
+    outputs: Sequence[Edge],
+    **tensors: NDArray[Any],
 ) -> bytes:
     """The bytes of `model`."""
     return bytes(model(nodes, inputs, outputs, **tensors).SerializeToString())
+
+
+def at_opset(made: Any, opset: int) -> bytes:  # noqa: ANN401 - ModelProto
+    """The bytes of a model whose nodes are meant in another opset."""
+    made.opset_import[0].version = opset
+    made.ir_version = _IR_VERSIONS[opset]
+    return bytes(made.SerializeToString())
 
 
 def affine(channels: int = 4, batch: int | str = "batch") -> bytes:

@@ -1,23 +1,54 @@
-"""Runs the cases and checks on one runtime and tells what came of each."""
+"""Runs the cases and checks on one runtime, in this process, and tells what came of each."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-import numpy as np
-
-from medsdk_conformance.capabilities import capabilities_of
-from medsdk_conformance.cases import CASES, Case, Tensors
-from medsdk_conformance.checks import CHECKS, Check
-from medsdk_runtimes import Array, Capability, Runtime, Settings
-from medsdk_runtimes.errors import MedsdkError
+from medsdk_conformance.capabilities import (
+    capabilities_of,
+    declaration_problems,
+    exceptions_of,
+)
+from medsdk_conformance.case import Case
+from medsdk_conformance.cases import CASES
+from medsdk_conformance.check import Check, NotTestableError, RuleBrokenError, Subject
+from medsdk_conformance.checks import CHECKS
+from medsdk_conformance.comparing import compare
+from medsdk_runtimes import Capability, Runtime
 
 Item = Case | Check
+Verdict = Literal["pass", "fail", "not-run", "advisory"]
 
-ITEMS: tuple[Item, ...] = (*CASES, *CHECKS)
+
+def _declares(subject: Subject) -> None:
+    problems = declaration_problems(subject.runtime, {item.id for item in ITEMS})
+    if problems:
+        raise RuleBrokenError("; ".join(problems))
+
+
+ENDS = "process-ends"
+"""The item that only the kit can run, since it takes a process of its own."""
+
+
+def _ends(subject: Subject) -> None:
+    raise NotTestableError("only `medsdk conformance` can tell: it takes a process of its own")
+
+
+ITEMS: tuple[Item, ...] = (
+    Check(
+        "declarations",
+        None,
+        "capabilities is a set of known ones, fp32 among them; exceptions name items and reasons.",
+        _declares,
+    ),
+    *CHECKS,
+    Check(ENDS, None, "A process that leaves a session open ends, and with exit status 0.", _ends),
+    *CASES,
+)
 """Everything that a runtime is asked."""
 
 
@@ -28,74 +59,123 @@ class Result:
     Attributes:
         id: Of the case or check.
         capability: That it needs, or None.
-        verdict: `not-run` where the runtime does not declare the capability.
-        detail: Why it failed or was not run; empty where it passed.
+        verdict: `not-run` where the runtime does not declare the capability or this machine
+            cannot tell; `advisory` where it failed as the runtime says beforehand.
+        detail: Why it is not `pass`; empty where it passed.
     """
 
     id: str
     capability: Capability | None
-    verdict: Literal["pass", "fail", "not-run"]
+    verdict: Verdict
     detail: str = ""
 
 
-def examine(runtime: Runtime, ids: Collection[str] | None = None) -> tuple[Result, ...]:
+def examine(
+    runtime: Runtime, ids: Collection[str] | None = None, device: str | None = None
+) -> tuple[Result, ...]:
     """Ask a runtime everything, or only the named items.
 
     Args:
         runtime: An available runtime.
         ids: Items to run; None runs all.
+        device: One of the runtime's devices; None takes the first.
 
     Returns:
         One result an item, in the order of `ITEMS`.
     """
-    return tuple(examine_item(runtime, item) for item in ITEMS if ids is None or item.id in ids)
+    return tuple(
+        examine_item(runtime, item, device) for item in ITEMS if ids is None or item.id in ids
+    )
 
 
-def examine_item(runtime: Runtime, item: Item) -> Result:
-    """Ask a runtime one thing."""
+def examine_item(runtime: Runtime, item: Item, device: str | None = None) -> Result:
+    """Ask a runtime one thing; whatever exception it raises is a failure."""
+    found = judge_item(runtime, item, device)
+    return with_exception(found, exceptions_of(runtime).get(item.id))
+
+
+def with_exception(result: Result, reason: str | None) -> Result:
+    """What a declared exception makes of a result.
+
+    A failure that was declared decides nothing. One that was declared and does not occur fails, so
+    that no exception outlives its reason.
+    """
+    if reason is None or result.verdict == "not-run":
+        return result
+    if result.verdict == "fail":
+        return replace(
+            result, verdict="advisory", detail=one_line(f"{reason} (seen: {result.detail})")
+        )
+    return replace(
+        result, verdict="fail", detail=one_line(f"it passes, though an exception says: {reason}")
+    )
+
+
+def judge_item(runtime: Runtime, item: Item, device: str | None = None) -> Result:
+    """`examine_item` without regard to the exceptions that the runtime declares."""
+    capabilities = capabilities_of(runtime)
     needed = item.capability
-    if needed is not None and needed not in capabilities_of(runtime):
+    if needed is not None and needed not in capabilities:
         return Result(item.id, needed, "not-run", f"the runtime does not declare {needed!r}")
     try:
+        subject = Subject(runtime, device or first_device(runtime), capabilities)
         if isinstance(item, Case):
-            _solve(runtime, item)
+            _solve(subject, item)
         else:
-            item.run(runtime)
-    except (AssertionError, MedsdkError) as error:
-        return Result(item.id, needed, "fail", str(error) or type(error).__name__)
+            item.run(subject)
+    except RuleBrokenError as broken:
+        return Result(item.id, needed, "fail", one_line(str(broken)))
+    except NotTestableError as reason:
+        return Result(item.id, needed, "not-run", str(reason))
+    # A runtime may raise anything, and whatever it is, it is an answer.
+    except Exception as error:  # noqa: BLE001
+        return Result(item.id, needed, "fail", words(error))
     return Result(item.id, needed, "pass")
 
 
-def _solve(runtime: Runtime, case: Case) -> None:
+def first_device(runtime: Runtime) -> str:
+    """Where a runtime runs by default.
+
+    Raises:
+        RuleBrokenError: It lists no device.
+    """
+    devices = runtime.devices()
+    if not devices:
+        raise RuleBrokenError("no device at all")
+    return devices[0].name
+
+
+def _solve(subject: Subject, case: Case) -> None:
     problem = case.build()
-    settings = Settings(device=runtime.devices()[0].name, precision=case.precision)
-    dynamic = "dynamic-batch" in capabilities_of(runtime)
-    with closing(runtime.open(problem.onnx, settings)) as session:
+    dynamic = "dynamic-batch" in subject.capabilities
+    with closing(subject.open(problem.onnx, precision=case.precision)) as session:
         for call in problem.calls if dynamic else problem.calls[:1]:
-            _compare(case, session.run(call.inputs), call.expected)
+            compare(case, session.run(call.inputs), call.expected)
 
 
-def _compare(case: Case, found: Tensors, expected: Tensors) -> None:
-    """Account for every output: names, order, dtype, shape, NaN and infinities, values."""
-    if list(found) != list(expected):
-        raise AssertionError(f"outputs {list(found)}, expected {list(expected)}")
-    for name, want in expected.items():
-        _compare_output(case, name, found[name], want)
+_PATH = re.compile(r"\S*[/\\]\S*")
+_LONGEST = 400
 
 
-def _compare_output(case: Case, name: str, have: Array, want: Array) -> None:
-    for what, found, expected in (
-        ("dtype", have.dtype, want.dtype),
-        ("shape", have.shape, want.shape),
-    ):
-        if found != expected:
-            raise AssertionError(f"{name}: {what} {found}, expected {expected}")
-    if not have.flags.c_contiguous or not have.flags.writeable:
-        raise AssertionError(f"{name}: not a C-contiguous array of the caller's own")
-    close = np.isclose(have, want, rtol=case.rtol, atol=case.atol, equal_nan=True)
-    if not close.all():
-        where = tuple(int(axis) for axis in np.argwhere(~close)[0])
-        raise AssertionError(
-            f"{name}: {int((~close).sum())} of {close.size} values differ, the first at {where}: "
-            f"{have[where]!r}, expected {want[where]!r}"
-        )
+def one_line(text: str) -> str:
+    """Printable text in one short line."""
+    shown = " ".join(text.encode("utf-8", "replace").decode().split())
+    shown = "".join(letter if letter.isprintable() else "?" for letter in shown)
+    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}..."
+
+
+def without_paths(text: str) -> str:
+    """Somebody else's text in one short line, without anything that looks like a path."""
+    return one_line(_PATH.sub("(path)", text[: 4 * _LONGEST]))
+
+
+def words(error: BaseException) -> str:
+    """What somebody else's exception says, without anything that looks like a path."""
+    kind = type(error).__name__
+    try:
+        text = str(error)
+    # Even asking an exception for its text may raise.
+    except Exception:  # noqa: BLE001
+        text = ""
+    text = without_paths(text)
+    return f"raised {kind}: {text}" if text else f"raised {kind}"

@@ -15,9 +15,10 @@ import medsdk_runtimes
 from medsdk.pipeline import run_image
 from medsdk.tasks.gates import Form
 from medsdk.tasks.schema import InputTensor
-from medsdk_export.quantize import CalibrationRecord, quantize_form_a
+from medsdk_export.quantize import CalibrationRecord, quantize_form_a, quantize_form_b
 from medsdk_runtimes.contract import Array, Precision, Session, Settings
 from medsdk_runtimes.isa_tier import Tier, lower_tiers, open_at_tier
+from medsdk_runtimes.symmetric_int8 import faults_of
 
 REFERENCE_RUNTIME = "onnxruntime"
 """Runs every graph unoptimised, for what an INT8 variant is expected to give."""
@@ -35,6 +36,7 @@ class Attempt:
         bits: Width of the quantized values.
         precision: What it must run in.
         facts: How it was made.
+        faults: Why its device would not take it; such a graph is not run.
     """
 
     variant: str
@@ -44,6 +46,7 @@ class Attempt:
     bits: int
     precision: Precision
     facts: Mapping[str, str | int | float | bool]
+    faults: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class Observation:
 
     Attributes:
         reference: The source framework's outputs in FP32.
-        expected: For each attempt's title, its graph's outputs, unoptimised.
+        expected: For each quantized attempt's title, its graph's outputs, unoptimised.
         outputs: For each attempt's title and executor, the outputs.
     """
 
@@ -83,10 +86,10 @@ Observe = Callable[[NDArray[np.float32]], Observation]
 
 
 def make_attempts(model: onnx.ModelProto, record: CalibrationRecord) -> list[Attempt]:
-    """FP32, and INT8 in form A with eight-bit and with seven-bit weights.
+    """FP32; INT8 in form A with eight-bit and with seven-bit weights, and in form B.
 
     Seven bits cost resolution and buy sums that cannot saturate on AVX2; which is better
-    shows in the parity cases.
+    shows in the parity cases. A GPU's sums do not saturate.
 
     Args:
         model: The prepared float32 graph.
@@ -99,28 +102,35 @@ def make_attempts(model: onnx.ModelProto, record: CalibrationRecord) -> list[Att
     for seven in (False, True):
         graph = quantize_form_a(model, record, seven_bit_weights=seven)
         weights = 7 if seven else 8
+        facts = _facts(graph, record, "onnxruntime static QDQ", "uint8 asymmetric", weights)
+        title = f"int8-cpu with {weights}-bit weights"
         attempts.append(
-            Attempt(
-                "int8-cpu",
-                f"int8-cpu with {weights}-bit weights",
-                graph.SerializeToString(),
-                "cpu",
-                8,
-                "int8",
-                {
-                    "method": "onnxruntime static QDQ",
-                    "calibration": "min-max over all samples",
-                    "calibration_samples": record.samples,
-                    "activations": "uint8 asymmetric",
-                    "weights": "int8 symmetric per channel",
-                    "weight_bits": weights,
-                    "quantize_linear_nodes": sum(
-                        node.op_type == "QuantizeLinear" for node in graph.graph.node
-                    ),
-                },
-            )
+            Attempt("int8-cpu", title, graph.SerializeToString(), "cpu", 8, "int8", facts)
         )
+    graph = quantize_form_b(model, record)
+    facts = _facts(graph, record, "QDQ before layers and on residuals", "int8 symmetric", 8)
+    data = graph.SerializeToString()
+    faults = tuple(map(str, faults_of(data)))
+    attempts.append(Attempt("int8-gpu", "int8-gpu", data, "gpu", 8, "int8", facts, faults))
     return attempts
+
+
+def _facts(
+    graph: onnx.ModelProto,
+    record: CalibrationRecord,
+    method: str,
+    activations: str,
+    weight_bits: int,
+) -> dict[str, str | int | float | bool]:
+    return {
+        "method": method,
+        "calibration": "min-max over all samples",
+        "calibration_samples": record.samples,
+        "activations": activations,
+        "weights": "int8 symmetric per channel",
+        "weight_bits": weight_bits,
+        "quantize_linear_nodes": sum(node.op_type == "QuantizeLinear" for node in graph.graph.node),
+    }
 
 
 @contextmanager
@@ -149,13 +159,14 @@ def opened(
     plain: dict[str, Session] = {}
     with ExitStack() as stack:
         for attempt in attempts:
+            if attempt.faults:
+                continue
             settings = Settings(threads=threads, precision=attempt.precision)
             for runtime in medsdk_runtimes.available():
                 version = runtime.availability().version
-                tiers: tuple[Literal["native"] | Tier, ...] = (
-                    "native",
-                    *lower_tiers(runtime.name),
-                )
+                tiers: tuple[Literal["native"] | Tier, ...] = ("native",)
+                if attempt.form != "gpu":  # which no CPU serves, whatever its instruction set
+                    tiers += lower_tiers(runtime.name)
                 for isa in tiers:
                     executor = Executor(runtime.name, version, isa)
                     try:
@@ -169,6 +180,8 @@ def opened(
                         continue
                     stack.callback(session.close)
                     sessions[attempt.title][executor] = session
+            if attempt.form == "float":
+                continue  # held to the source framework
             unoptimised = Settings(threads=1, precision=attempt.precision, optimise=False)
             session = medsdk_runtimes.runtime(REFERENCE_RUNTIME).open(attempt.onnx, unoptimised)
             stack.callback(session.close)

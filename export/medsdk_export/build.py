@@ -25,6 +25,7 @@ from medsdk.pixels import Box
 from medsdk.tasks import Task
 from medsdk.tasks.strict import FORMAT_VERSION
 from medsdk_export import graphs
+from medsdk_export.advising import advise
 from medsdk_export.attempts import Attempt, make_attempts, opened
 from medsdk_export.comparing import SAMPLES, compare_with_source
 from medsdk_export.errors import ExportRefusedError, InputsRefusedError, ReferenceMismatchError
@@ -326,7 +327,10 @@ class _Export:
                 observed.append(Observed(observation, case.truth if labelled else None))
         self.say(phase, len(cases), len(cases))
         return observed, [
-            judge(self.task, attempt, observed, refused[attempt.title]) for attempt in attempts
+            (advise if attempt.form == "gpu" else judge)(
+                self.task, attempt, observed, refused[attempt.title]
+            )
+            for attempt in attempts
         ]
 
     def keep(self, judgements: list[Judgement]) -> dict[str, Judgement]:
@@ -408,6 +412,7 @@ def _verify(bundle: Path, say: Progress) -> Verification:
             f"{item.candidate}: {reason}"
             for item in verification.candidates
             for reason in item.reasons
+            if item.verdict == "fail"
         ]
         raise ReferenceMismatchError(
             "the bundle does not reproduce its own known answers here",

@@ -86,7 +86,7 @@ def fold_batch_norms(model: onnx.ModelProto) -> int:
     graph = model.graph
     values = {tensor.name: tensor for tensor in graph.initializer}
     made_by = producers(graph)
-    users = Counter(_names_used(graph))
+    users = Counter(uses_of(graph))
     folded = []
     for norm in graph.node:
         if norm.op_type != "BatchNormalization":
@@ -128,7 +128,7 @@ def fold_batch_norms(model: onnx.ModelProto) -> int:
         folded.append(norm)
     for norm in folded:
         graph.node.remove(norm)
-    _drop_unused_initializers(graph)
+    drop_unused_initializers(graph)
     return len(folded)
 
 
@@ -171,18 +171,23 @@ def drop_unused_domains(model: onnx.ModelProto) -> None:
     model.opset_import.extend(kept)
 
 
-def _names_used(graph: onnx.GraphProto) -> Iterator[str]:
+def uses_of(graph: onnx.GraphProto) -> Iterator[str]:
     """Every use of a tensor, once each: by nodes, by subgraphs' nodes, as an output."""
     for node in graph.node:
         yield from node.input
         for attribute in node.attribute:
             for subgraph in (attribute.g, *attribute.graphs):
-                yield from _names_used(subgraph)
+                yield from uses_of(subgraph)
     yield from (output.name for output in graph.output)
 
 
-def _drop_unused_initializers(graph: onnx.GraphProto) -> None:
-    used = set(_names_used(graph))
+def drop_unused_initializers(graph: onnx.GraphProto) -> None:
+    """Take out the initializers that nothing reads.
+
+    Args:
+        graph: Changed in place.
+    """
+    used = set(uses_of(graph))
     kept = [tensor for tensor in graph.initializer if tensor.name in used]
     del graph.initializer[:]
     graph.initializer.extend(kept)

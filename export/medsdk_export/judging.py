@@ -22,7 +22,7 @@ from medsdk_runtimes.contract import Array
 TOLERANCE_FACTOR = 1.5
 """A known answer's tolerance over the worst difference seen (docs/conventions.md)."""
 
-_REASON_CHARACTERS = 1000
+REASON_CHARACTERS = 1000
 """Runtimes put long texts into their errors, and a manifest's sentences are limited."""
 
 
@@ -84,14 +84,20 @@ def judge(
     records: list[ParityRecord] = []
     undecided: dict[str, list[str]] = {}
     for executor in executors:
-        worst[executor], found = _differences(task, attempt, observed, executor)
+        worst[executor], found = differences(task, attempt, observed, executor)
         problems[executor.runtime] += found
         if not all(map(math.isfinite, worst[executor].values())):
             continue  # no decision can be made of such outputs
         if attempt.form == "float":
             problems[executor.runtime] += _float_flips(task, attempt, observed, executor)
             continue
-        record = _parity(task, attempt, observed, executor)
+        record = parity_record(
+            task,
+            observed,
+            [item.observation.outputs[attempt.title][executor] for item in observed],
+            f"{executor.runtime} {executor.version}",
+            executor.isa,
+        )
         if record is None:
             continue
         records.append(record)
@@ -135,9 +141,9 @@ def judge(
     return Judgement(
         attempt=attempt,
         status=status,
-        reason=reason[:_REASON_CHARACTERS],
+        reason=reason[:REASON_CHARACTERS],
         targets=targets if status == "shipped" else (),
-        tolerance=_tolerances(task, attempt, seen),
+        tolerance=tolerances(task, attempt, seen),
         worst_difference=seen,
         parity=tuple(records),
     )
@@ -170,10 +176,10 @@ def _expected(attempt: Attempt, observation: Observation) -> Mapping[str, Array]
     return observation.expected[attempt.title]
 
 
-def _differences(
+def differences(
     task: Task, attempt: Attempt, observed: Sequence[Observed], executor: Executor
 ) -> tuple[dict[str, float], list[str]]:
-    """The worst difference of each output, and what is wrong with it."""
+    """The worst difference of each output on one executor, and what is wrong with it."""
     role, _ = supported_role(task)
     limits = task.gates.max_output_difference.get(attempt.form, {})
     gate = task.gates.fp32
@@ -244,23 +250,43 @@ def stable_under(task: Task, outputs: Mapping[str, Array], tolerance: Mapping[st
     return label is not None
 
 
-def _parity(
-    task: Task, attempt: Attempt, observed: Sequence[Observed], executor: Executor
+def parity_record(
+    task: Task,
+    observed: Sequence[Observed],
+    outputs: Sequence[Mapping[str, Array]],
+    runtime: str,
+    isa: str,
 ) -> ParityRecord | None:
+    """Hold a variant's decisions against FP32's by the task's gate.
+
+    Args:
+        task: Its gate counts.
+        observed: Every image; those with a truth are the parity cases.
+        outputs: What the variant gave for each of them.
+        runtime: What executed it, with its version.
+        isa: On which instruction set.
+
+    Returns:
+        The record; None without labelled cases or without a gate.
+    """
     gate = task.gates.classification
-    labelled = [item for item in observed if item.truth is not None]
+    labelled = [
+        (item, given)
+        for item, given in zip(observed, outputs, strict=True)
+        if item.truth is not None
+    ]
     if gate is None or not labelled:
         return None
     result = judge_classification(
         gate,
         positive_label(task),
-        [item.truth or "" for item in labelled],
-        [label_of(task, item.observation.reference) for item in labelled],
-        [label_of(task, item.observation.outputs[attempt.title][executor]) for item in labelled],
+        [item.truth or "" for item, _ in labelled],
+        [label_of(task, item.observation.reference) for item, _ in labelled],
+        [label_of(task, given) for _, given in labelled],
     )
     return ParityRecord(
-        runtime=f"{executor.runtime} {executor.version}",
-        isa=executor.isa,
+        runtime=runtime,
+        isa=isa,
         cases=result.cases,
         flips=result.flips,
         flip_rate_upper_bound=result.flip_rate_upper_bound,
@@ -294,7 +320,7 @@ def _isa_ladder(task: Task, records: Sequence[ParityRecord]) -> list[tuple[str, 
     return found
 
 
-def _tolerances(task: Task, attempt: Attempt, worst: Mapping[str, float]) -> dict[str, float]:
+def tolerances(task: Task, attempt: Attempt, worst: Mapping[str, float]) -> dict[str, float]:
     """1.5 times the worst difference, at least the float gate's atol, at most the task's cap."""
     role, _ = supported_role(task)
     limits = task.gates.max_output_difference.get(attempt.form, {})

@@ -13,8 +13,9 @@ from importlib.metadata import EntryPoint, entry_points
 from itertools import chain
 from typing import Final
 
-from medsdk_runtimes._opening import library_words
+from medsdk_runtimes._opening import admit, library_words
 from medsdk_runtimes.contract import (
+    CAPABILITIES,
     PRECISIONS,
     Array,
     Availability,
@@ -32,6 +33,7 @@ from medsdk_runtimes.onnxruntime_rt import OnnxRuntime
 from medsdk_runtimes.openvino_rt import OpenVino
 
 __all__ = [
+    "CAPABILITIES",
     "ENTRY_POINT_GROUP",
     "PRECISIONS",
     "RUNTIMES",
@@ -45,8 +47,11 @@ __all__ = [
     "Session",
     "Settings",
     "TensorSpec",
+    "admit",
     "available",
     "known",
+    "known_names",
+    "library_words",
     "require",
     "runtime",
 ]
@@ -59,6 +64,13 @@ RUNTIMES: Final[tuple[Runtime, ...]] = (OnnxRuntime(), OpenVino())
 """The runtimes that come with medsdk, the default first."""
 
 ENTRY_POINT_GROUP: Final = "medsdk.runtimes"
+
+
+def known_names() -> tuple[str, ...]:
+    """Names of `known()`, read without running a line of anybody's package."""
+    own = tuple(item.name for item in RUNTIMES)
+    entries = sorted(entry.name for entry in entry_points(group=ENTRY_POINT_GROUP))
+    return tuple(dict.fromkeys((*own, *entries)))
 
 
 def known() -> tuple[Runtime, ...]:
@@ -80,7 +92,7 @@ def runtime(name: str) -> Runtime:
     Raises:
         RuntimeUnavailableError: There is no runtime of that name.
     """
-    for candidate in chain(RUNTIMES, _third_parties()):
+    for candidate in chain(RUNTIMES, _third_parties(name)):
         if candidate.name == name:
             return candidate
     raise RuntimeUnavailableError.unknown(name, tuple(item.name for item in available()))
@@ -101,11 +113,15 @@ def require(name: str) -> Runtime:
     return found
 
 
-def _third_parties() -> Iterator[Runtime]:
-    """Runtimes of other packages; looks at all that is installed, but only when iterated."""
+def _third_parties(only: str | None = None) -> Iterator[Runtime]:
+    """Runtimes of other packages; looks at all that is installed, but only when iterated.
+
+    With `only` no other package is imported: what it does on import is nobody else's trouble.
+    """
     own = {item.name for item in RUNTIMES}
     for entry in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda entry: entry.name):
-        if entry.name not in own:  # medsdk's own names cannot be taken over
+        # medsdk's own names cannot be taken over.
+        if entry.name not in own and only in {None, entry.name}:
             yield _load(entry)
 
 

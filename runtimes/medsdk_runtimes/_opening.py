@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from types import ModuleType
 
@@ -37,10 +38,31 @@ _ELEMENT_TYPES = frozenset(
 )
 
 
+# Packages by which a library reports its use over the network as soon as it is imported.
+_SENDERS: Mapping[str, str] = {"openvino": "openvino_telemetry"}
+
+
+def _import(library: str) -> ModuleType:
+    """Import a library as if its sender of telemetry were not installed.
+
+    The wheel of OpenVINO 2026.4.1 otherwise writes a client id below the user's home and sends an
+    event to a service, with no question asked. Without the sender it takes an empty one of its own.
+    An application that wants it imports OpenVINO first.
+    """
+    sender = _SENDERS.get(library)
+    if sender is None or library in sys.modules or sender in sys.modules:
+        return import_module(library)
+    sys.modules[sender] = None  # type: ignore[assignment]  # an import of it raises ImportError
+    try:
+        return import_module(library)
+    finally:
+        sys.modules.pop(sender, None)
+
+
 def look(library: str, extra: str) -> Availability:
     """Whether a library imports; never raises."""
     try:
-        module = import_module(library)
+        module = _import(library)
         version = release(str(module.__version__))
     # Whatever goes wrong inside a foreign import is the reason why it is not available.
     except Exception as error:  # noqa: BLE001
@@ -62,7 +84,7 @@ def load(runtime: str, library: str, extra: str) -> ModuleType:
     here = look(library, extra)
     if not here.available:
         raise RuntimeUnavailableError.missing(runtime, extra, (), here.reason)
-    return import_module(library)
+    return _import(library)
 
 
 def admit(

@@ -31,11 +31,35 @@ may leave some of them in float32."""
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 """Every `Precision`."""
 
-Capability = Literal["fp32", "int8", "dynamic-batch", "optimise-off"]
-"""What a runtime may or may not be able to do: execute graphs in float32, execute quantized
-graphs (QuantizeLinear, DequantizeLinear) in 8-bit integers, take another batch size at every
-call, and open a graph with `Settings.optimise` off. A runtime declares the ones it has in an
-attribute `capabilities`; everything else in this module every runtime must do."""
+Capability = Literal[
+    "fp32",
+    "int8",
+    "int8-asymmetric",
+    "dynamic-batch",
+    "optimise-off",
+    "three-axes",
+    "resize-linear",
+    "integer-edges",
+]
+"""What a runtime may or may not be able to do:
+
+- `fp32`: execute graphs in float32. Every runtime needs it.
+- `int8`: execute symmetrically quantized graphs in 8-bit integers (form B: S8, zero points 0,
+  float biases).
+- `int8-asymmetric`: the same with zero points (form A: U8 activations, INT32 biases).
+- `dynamic-batch`: take another batch size at every call.
+- `optimise-off`: open a graph with `Settings.optimise` off.
+- `three-axes`: convolve and pool over three axes, as networks for clips do.
+- `resize-linear`: resize linearly inside the graph.
+- `integer-edges`: take and return integers and bool.
+
+A runtime declares the ones it has in an attribute `capabilities`, a set; one that declares nothing
+is asked for all. Everything else in this module every runtime must do. What a runtime knows that it
+does not keep, it may declare in an attribute `conformance_exceptions`, item to reason
+(docs/conformance.md)."""
+
+CAPABILITIES: tuple[Capability, ...] = get_args(Capability)
+"""Every `Capability`."""
 
 Array = NDArray[np.generic]
 
@@ -243,10 +267,16 @@ def _check(
     error: type[TensorMismatchError] | type[OutputMismatchError],
     kind: str,
 ) -> None:
+    if not isinstance(tensors, Mapping):
+        raise error(
+            f"the {kind}s are no mapping of names to arrays",
+            got=type(tensors).__name__,
+            expected="a dict",
+        )
     if tensors.keys() != expected.keys():
         raise error(
             f"the names of the {kind}s are wrong",
-            got=", ".join(sorted(tensors)) or "none",
+            got=", ".join(sorted(map(str, tensors))) or "none",
             expected=", ".join(expected),
             remedy=f"give every {kind} of the graph by its name and no other",
         )

@@ -8,6 +8,7 @@
     ├── SettingRefusedError       2  a setting this runtime cannot honour
     ├── PrecisionMismatchError    1  the graph runs in another precision than asked
     ├── GraphRefusedError         4  the bytes are no graph that medsdk will open
+    │   └── QuantizationRefusedError 4  quantized in another way than TensorRT takes
     ├── TensorMismatchError       2  names, dtypes or shapes of a call are wrong
     ├── OutputMismatchError       1  a runtime returned other outputs than it declared
     ├── SessionClosedError        2  a session was used after `close()`
@@ -133,6 +134,29 @@ class GraphRefusedError(MedsdkError):
 
     code = "graph-refused"
     exit_status = 4
+
+
+class QuantizationRefusedError(GraphRefusedError):
+    """A graph is not quantized as TensorRT takes it."""
+
+    code = "quantization-refused"
+
+    @classmethod
+    def of(cls, what: str, first: str, others: int) -> Self:
+        """A graph broke the rules of `medsdk_runtimes.symmetric_int8`.
+
+        Args:
+            what: What the graph is called.
+            first: The first fault, with the node's name.
+            others: How many more there are.
+        """
+        more = f", and {others} more" if others else ""
+        return cls(
+            f"{what} is not quantized as TensorRT takes it",
+            got=f"{first}{more}",
+            expected="int8 only, symmetric, zero points zero, bias in float",
+            remedy="take the bundle's int8-gpu, or export the network again",
+        )
 
 
 class TensorMismatchError(MedsdkError):

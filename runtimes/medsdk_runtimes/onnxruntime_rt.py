@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 
 from medsdk_runtimes import _opening
 from medsdk_runtimes.contract import (
+    CAPABILITIES,
     Array,
     Availability,
     Capability,
@@ -68,7 +69,7 @@ class OnnxRuntime:
     @property
     def capabilities(self) -> frozenset[Capability]:
         """What the conformance tests may ask of it."""
-        return frozenset({"fp32", "int8", "dynamic-batch", "optimise-off"})
+        return frozenset(CAPABILITIES)
 
     def availability(self) -> Availability:
         """Whether onnxruntime imports."""

@@ -28,6 +28,7 @@ import numpy as np
 
 from medsdk_runtimes import _opening
 from medsdk_runtimes.contract import (
+    CAPABILITIES,
     Array,
     Availability,
     Capability,
@@ -88,7 +89,7 @@ class OpenVino:
     @property
     def capabilities(self) -> frozenset[Capability]:
         """What the conformance tests may ask of it."""
-        return frozenset({"fp32", "int8", "dynamic-batch"})
+        return frozenset(CAPABILITIES) - {"optimise-off"}
 
     def availability(self) -> Availability:
         """Whether openvino imports."""
@@ -342,7 +343,8 @@ def _read(compiled: _Compiled, facts: GraphFacts) -> _Reading:
     counts = Counter(precision for _, precision, _ in layers)
     low = sorted(_LOW & counts.keys())
     judged = Counter(precision for _, precision, _ in carrying or layers)
-    integer = sum(judged[name] for name in _INTEGER)
+    # Without quantization u8 is what OpenVINO makes of bool, and of bytes at the edges.
+    integer = sum(judged[name] for name in _INTEGER) if facts.has_quantization else 0
     found: Precision = "int8" if integer else "fp32"
     if low:
         found = "bf16" if "bf16" in low else "fp16"

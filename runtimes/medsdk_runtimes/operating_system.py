@@ -55,6 +55,8 @@ if sys.platform == "win32":
 _CPU_INFO = Path("/proc/cpuinfo")
 _CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _PROCESS_STATUS = Path("/proc/self/status")
+_PROCESS_FILES = Path("/proc/self/fd")
+_PROCESS_THREADS = Path("/proc/self/task")
 _MEMORY_INFO = Path("/proc/meminfo")
 
 
@@ -104,6 +106,24 @@ def memory_total_bytes() -> int:
             return 0
         return int(memory.total_physical)
     return _kilobytes(_MEMORY_INFO, "MemTotal")
+
+
+def open_handles() -> int:
+    """Files, sockets and the like that this process has open; 0 where it cannot be read."""
+    if sys.platform == "win32":
+        count = wintypes.DWORD()
+        kernel = ctypes.windll.kernel32
+        kernel.GetCurrentProcess.restype = wintypes.HANDLE
+        kernel.GetProcessHandleCount(
+            wintypes.HANDLE(kernel.GetCurrentProcess()), ctypes.byref(count)
+        )
+        return int(count.value)
+    return _entries(_PROCESS_FILES)
+
+
+def native_threads() -> int:
+    """Threads of this process, those of libraries included; 0 where it cannot be read."""
+    return _entries(_PROCESS_THREADS)
 
 
 def limit_new_memory(beyond_bytes: int | None) -> None:
@@ -210,6 +230,13 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
+
+
+def _entries(folder: Path) -> int:
+    try:
+        return sum(1 for _ in folder.iterdir())
+    except OSError:
+        return 0
 
 
 def _cpu_info() -> dict[str, str]:

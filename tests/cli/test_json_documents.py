@@ -15,6 +15,7 @@ from medsdk.results.documents import DOCUMENTS
 from medsdk_runtimes import onnxruntime_rt
 
 SCHEMAS = Path(__file__).parents[2] / "docs/schemas"
+VARIANTS = ("fp32", "int8-cpu", "int8-gpu")
 BUNDLE_KEYS = {"name", "version", "sha256"}
 
 
@@ -31,7 +32,7 @@ def test_verify(cli, bundle_dir):
     _check("verify", document)
     assert done.status == 0
     assert set(document) == {
-        *("verdict", "bundle", "candidates"),
+        *("verdict", "reasons", "bundle", "candidates"),
         *("format_version", "absent_runtimes", "machine_sha256"),
     }
     assert set(document["bundle"]) == BUNDLE_KEYS
@@ -45,11 +46,16 @@ def test_verify(cli, bundle_dir):
         }
         assert set(candidate["networks"]) == {"filter"}
         assert set(candidate["networks"]["filter"]) == {"variant", "precision"}
-        assert candidate["reasons"] == []
-        assert (candidate["cases"], candidate["flips"]) == (6, 0)
+        variant = candidate["networks"]["filter"]["variant"]
+        if variant == "int8-gpu":
+            assert candidate["verdict"] == "advisory"
+            assert candidate["reasons"][0].startswith("meant for tensorrt")
+        else:
+            assert candidate["reasons"] == []
+            assert (candidate["cases"], candidate["flips"]) == (6, 0)
         seen.add((candidate["runtime"], candidate["networks"]["filter"]["variant"]))
     names = [runtime.name for runtime in medsdk_runtimes.available()]
-    assert seen == {(name, variant) for name in names for variant in ("fp32", "int8-cpu")}
+    assert seen == {(name, variant) for name in names for variant in VARIANTS}
 
 
 def test_verify_that_fails(cli, signed_again):
@@ -60,8 +66,9 @@ def test_verify_that_fails(cli, signed_again):
     _check("verify", done.json)
     assert done.status == 1
     assert done.json["verdict"] == "fail"
-    assert {item["verdict"] for item in done.json["candidates"]} == {"fail"}
-    assert all("preprocess: " in item["reasons"][0] for item in done.json["candidates"])
+    (fp32, int8, advice) = done.json["candidates"]
+    assert [item["verdict"] for item in (fp32, int8, advice)] == ["fail", "fail", "advisory"]
+    assert all("preprocess: " in item["reasons"][0] for item in (fp32, int8))
 
 
 def test_verify_without_a_runtime(cli, bundle_dir, monkeypatch):
@@ -69,7 +76,7 @@ def test_verify_without_a_runtime(cli, bundle_dir, monkeypatch):
     done = cli("verify", bundle_dir, "--json")
     _check("verify", done.json)
     assert (done.status, done.json["verdict"], done.json["candidates"]) == (3, "not-run", [])
-    assert done.json["absent_runtimes"] == ["onnxruntime", "openvino"]
+    assert done.json["absent_runtimes"] == ["onnxruntime", "openvino", "tensorrt"]
 
 
 def test_a_candidate_that_did_not_open_has_no_error_to_measure(cli, bundle_dir, monkeypatch):
@@ -80,7 +87,7 @@ def test_a_candidate_that_did_not_open_has_no_error_to_measure(cli, bundle_dir, 
     done = cli("verify", bundle_dir, "--runtime", "onnxruntime", "--json")
     _check("verify", done.json)
     assert done.status == 1
-    assert [item["max_abs_error"] for item in done.json["candidates"]] == [None, None]
+    assert [item["max_abs_error"] for item in done.json["candidates"]] == [None] * 3
 
 
 def test_run(cli, bundle_dir, image, changed, tmp_path):
@@ -142,7 +149,7 @@ def test_inspect(cli, bundle_dir):
         "sha256": bundle.sha256,
     }
     assert document["known_answers"] == 6
-    assert set(document["variants"]["filter"]) == {"fp32", "int8-cpu"}
+    assert set(document["variants"]["filter"]) == set(VARIANTS)
     inside = [path for path in bundle_dir.rglob("*") if path.is_file()]
     assert document["files"] == len(inside) - 2
     assert document["size_bytes"] == sum(

@@ -24,7 +24,7 @@ from medsdk_export import attempts, build, from_onnx, graphs, known_answers
 from medsdk_export.build import export_bundle
 from medsdk_export.errors import InputsRefusedError, ReferenceMismatchError
 from medsdk_export.inputs import explicit_little_endian
-from medsdk_export.quantize import quantize_form_a
+from medsdk_export.quantize import quantize_form_a, quantize_form_b
 
 Floats = NDArray[np.float32]
 
@@ -45,13 +45,17 @@ def _logits(graph: bytes, tensor: Any) -> Floats:
 def test_known_answers_are_what_the_source_file_gives(bundle_dir: Path, vendor: Any) -> None:
     bundle = Bundle.open(bundle_dir)
     source = vendor.model.read_bytes()
-    int8 = bundle.read(bundle.manifest.networks["filter"].variants["int8-cpu"].file or "")
+    quantized = {
+        name: bundle.read(bundle.manifest.networks["filter"].variants[name].file or "")
+        for name in ("int8-cpu", "int8-gpu")
+    }
     for answer in bundle.manifest.known_answers:
         tensor = bundle.array(answer.tensors["filter"])
         reference = bundle.array(answer.outputs["filter"]["logits"])
         np.testing.assert_array_equal(reference, _logits(source, tensor))
-        own = bundle.array(answer.variant_outputs["filter"]["int8-cpu"]["logits"])
-        np.testing.assert_array_equal(own, _logits(int8, tensor))
+        for name, graph in quantized.items():
+            own = bundle.array(answer.variant_outputs["filter"][name]["logits"])
+            np.testing.assert_array_equal(own, _logits(graph, tensor))
         powers = np.exp(reference[0].astype(np.float64))
         want = dict(zip(("none", "tumour"), powers / powers.sum(), strict=True))
         assert answer.probabilities == pytest.approx(want, abs=1e-12)
@@ -64,7 +68,10 @@ def test_known_answers_keep_a_margin_and_are_spread_over_the_labels(bundle_dir: 
     for answer in bundle.manifest.known_answers:
         stored = {
             "fp32": bundle.array(answer.outputs["filter"]["logits"]),
-            "int8-cpu": bundle.array(answer.variant_outputs["filter"]["int8-cpu"]["logits"]),
+            **{
+                name: bundle.array(answer.variant_outputs["filter"][name]["logits"])
+                for name in ("int8-cpu", "int8-gpu")
+            },
         }
         for name, logits in stored.items():
             difference = float(logits[0, 1]) - float(logits[0, 0])
@@ -101,7 +108,7 @@ def test_images_within_twice_the_tolerance_are_no_known_answers(
 def test_tolerances_follow_from_the_worst_difference(bundle_dir: Path) -> None:
     manifest = Bundle.open(bundle_dir).manifest
     for variant in manifest.networks["filter"].variants.values():
-        cap = {"float": 1e-3, "cpu": 1.0}[variant.form]
+        cap = {"float": 1e-3, "cpu": 1.0, "gpu": 1.0}[variant.form]
         worst = variant.worst_difference["logits"]
         assert variant.tolerance["logits"] == min(max(1.5 * worst, 1e-4), cap)
 
@@ -134,15 +141,18 @@ def test_few_cases_leave_int8_unjudged_and_out_of_the_bundle(
     assert {name: item.status for name, item in variants.items()} == {
         "fp32": "shipped",
         "int8-cpu": "unjudged",
+        "int8-gpu": "unjudged",
     }
-    assert "149 cases" in variants["int8-cpu"].reason
-    assert variants["int8-cpu"].file is None
-    assert variants["int8-cpu"].targets == ()
+    for name in ("int8-cpu", "int8-gpu"):
+        assert "149 cases" in variants[name].reason
+        assert variants[name].file is None
+        assert variants[name].targets == ()
     graphs_there = [path.name for path in (tmp_path / "out").rglob("*.onnx")]
     assert graphs_there == ["fp32.onnx"]
     assert not list((tmp_path / "out").rglob("*int8*"))
     attempted = json.loads((tmp_path / "out" / "evidence" / "attempts.json").read_bytes())
-    assert [item["status"] for item in attempted["attempts"]] == ["shipped", "unjudged", "unjudged"]
+    statuses = [item["status"] for item in attempted["attempts"]]
+    assert statuses == ["shipped", "unjudged", "unjudged", "unjudged"]
 
 
 @pytest.mark.parametrize("purpose", ["reference", "benchmark"])
@@ -160,13 +170,14 @@ def test_only_a_benchmark_ships_int8_from_phantoms(
         ('purpose = "reference"', f'purpose = "{purpose}"'),
     )
     result = export_bundle(few.request(tmp_path / "out", task=task, cases=None))
-    variant = result.manifest.networks["filter"].variants["int8-cpu"]
-    assert variant.status == ("shipped" if purpose == "benchmark" else "unjudged")
-    assert variant.parity == ()
+    variants = result.manifest.networks["filter"].variants
+    for variant in (variants["int8-cpu"], variants["int8-gpu"]):
+        assert variant.status == ("shipped" if purpose == "benchmark" else "unjudged")
+        assert variant.parity == ()
     assert {item.origin for item in result.manifest.known_answers} == {"phantom"}
     assert {item.truth for item in result.manifest.known_answers} == {None}
     if purpose == "reference":
-        assert "--cases" in variant.reason
+        assert all("--cases" in variants[name].reason for name in ("int8-cpu", "int8-gpu"))
 
 
 # Planted faults
@@ -207,12 +218,39 @@ def test_an_int8_graph_that_decides_otherwise_is_rejected(
     assert variant.status == "rejected"
     assert "decisions flipped" in variant.reason
     assert (variant.file, variant.targets, variant.tolerance) == (None, (), {})
-    assert [path.name for path in out.rglob("*.onnx")] == ["fp32.onnx"]
-    assert all(not answer.variant_outputs["filter"] for answer in result.manifest.known_answers)
+    # Form B comes from the same record, not from the graph of form A.
+    assert {path.name for path in out.rglob("*.onnx")} == {"fp32.onnx", "int8-gpu.onnx"}
+    assert {
+        tuple(answer.variant_outputs["filter"]) for answer in result.manifest.known_answers
+    } == {("int8-gpu",)}
     (record, *_) = variant.parity
     assert record.cases == 160
     assert record.flips > 20
     assert result.verification.verdict == "pass"  # of what did ship
+
+
+def test_a_graph_that_tensorrt_would_not_take_is_rejected_and_not_written(
+    vendor: Any,
+    few: Any,
+    tmp_path: Path,
+    only_onnxruntime: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    good = quantize_form_b
+
+    def bad(*arguments: Any) -> onnx.ModelProto:
+        model = good(*arguments)
+        zero = next(item for item in model.graph.initializer if item.name == "image_zero_point")
+        zero.CopyFrom(numpy_helper.from_array(np.array(0, np.uint8), zero.name))
+        return model
+
+    monkeypatch.setattr(attempts, "quantize_form_b", bad)
+    result = export_bundle(few.request(tmp_path / "out", cases=vendor.cases))
+    variant = result.manifest.networks["filter"].variants["int8-gpu"]
+    assert (variant.status, variant.targets, variant.parity) == ("rejected", (), ())
+    assert "'image_QuantizeLinear': a zero point in uint8" in variant.reason
+    assert not list((tmp_path / "out").rglob("*int8-gpu*"))
+    assert result.manifest.networks["filter"].variants["int8-cpu"].status == "shipped"
 
 
 def _spoil_when_prepared(

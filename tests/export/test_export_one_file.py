@@ -9,7 +9,10 @@ import pytest
 
 import medsdk
 from medsdk.bundle import Bundle
-from medsdk.bundle.one_file import OneFile
+from medsdk.bundle.one_file import OneFile, write_one_file
+from medsdk.bundle.storage import Storage
+from medsdk.errors import BundleTamperedError
+from medsdk_export import build
 from medsdk_export.build import PHASES, export_bundle
 from medsdk_export.errors import ExportRefusedError
 
@@ -55,4 +58,20 @@ def test_an_export_to_a_file_that_is_stopped_leaves_nothing(
 
     with pytest.raises(KeyboardInterrupt):
         export_bundle(few.request(tmp_path / "place" / "out.medsdk"), stop)
+    assert _names(tmp_path / "place") == []
+
+
+def test_it_is_the_file_that_is_verified(
+    few: Any, tmp_path: Path, only_onnxruntime: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = write_one_file
+
+    def damaged(path: Path, storage: Storage) -> None:
+        write(path, storage)
+        data = path.read_bytes()
+        path.write_bytes(data[:100] + bytes([data[100] ^ 1]) + data[101:])
+
+    monkeypatch.setattr(build, "write_one_file", damaged)
+    with pytest.raises(BundleTamperedError):
+        export_bundle(few.request(tmp_path / "place" / "out.medsdk"))
     assert _names(tmp_path / "place") == []

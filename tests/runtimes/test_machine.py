@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -125,3 +126,20 @@ def test_links(tmp_path):
 
 def test_a_directory_can_be_synchronised(tmp_path):
     operating_system.sync_directory(tmp_path)
+
+
+def test_open_handles_and_threads_are_counted():
+    handles, threads = operating_system.open_handles(), operating_system.native_threads()
+    if not (handles and threads):
+        pytest.skip("this system does not tell")
+    done = threading.Event()
+    thread = threading.Thread(target=done.wait)
+    thread.start()
+    try:
+        with open(os.devnull), open(os.devnull):  # noqa: PTH123 - for their descriptors
+            assert operating_system.open_handles() == handles + 2
+        assert operating_system.native_threads() == threads + 1
+    finally:
+        done.set()
+        thread.join()
+    assert operating_system.open_handles() == handles

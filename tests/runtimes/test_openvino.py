@@ -196,3 +196,14 @@ def test_a_request_that_failed_is_not_used_again():
         session.run({"x": np.ones((1, 4), np.float32)})
     assert "secret" not in str(caught.value)
     assert not session._single._idle
+
+
+@pytest.mark.parametrize("name", ["bool", "compared", "uint8-to-float"])
+def test_bytes_of_bool_are_no_quantized_layers(name):
+    """OpenVINO holds bool in u8, which a count of u8 layers takes for 8-bit arithmetic."""
+    (onnx,) = (case.build().onnx for case in CASES if case.id == name)
+    session = RUNTIME.open(onnx, Settings(precision="fp32"))
+    assert session.effective.precision == "fp32"
+    assert "u8" in session.effective.operators
+    with pytest.raises(PrecisionMismatchError):
+        RUNTIME.open(onnx, Settings(precision="int8"))

@@ -16,6 +16,7 @@ from medsdk_runtimes import (
     Settings,
     available,
     known,
+    known_names,
     onnxruntime_rt,
     require,
     runtime,
@@ -96,6 +97,23 @@ def test_third_parties():
                 call()
         with pytest.raises(RuntimeUnavailableError):
             require(name)
+
+
+@pytest.mark.usefixtures("third_parties")
+def test_a_name_is_looked_up_without_the_packages_of_others(monkeypatch):
+    def load(entry):
+        assert entry.name == "third"
+        return THIRD
+
+    monkeypatch.setattr(medsdk_runtimes, "_load", load)
+    assert runtime("third") is THIRD
+
+
+@pytest.mark.usefixtures("third_parties")
+def test_names_are_known_without_running_anything(monkeypatch):
+    monkeypatch.setattr(medsdk_runtimes, "_load", None)
+    expected = ("onnxruntime", "openvino", "broken", "renamed", "third", "wrong")
+    assert known_names() == expected
 
 
 def test_a_library_that_is_not_installed(monkeypatch):

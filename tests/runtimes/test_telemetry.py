@@ -1,4 +1,7 @@
-"""Nothing is written or prepared for a vendor's service when a runtime is used."""
+"""Nothing is written for a vendor's service when a runtime is used, and nothing is sent.
+
+What a library sends from Python is seen here; what it sends from C is not.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,53 @@ from pathlib import Path
 
 import pytest
 
-CODE = "from medsdk_runtimes import runtime; runtime('onnxruntime').devices()"
+from medsdk_conformance.graphs import affine
+
+CODE = """
+import sys, time
+import numpy as np
+
+def refuse(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "http.client.connect", "urllib.Request"):
+        print(event, flush=True)
+        raise OSError("no connection is made here")
+
+sys.addaudithook(refuse)
+from medsdk_runtimes import Settings, runtime
+session = runtime(sys.argv[1]).open(sys.stdin.buffer.read(), Settings())
+session.run({"x": np.ones((1, 4), np.float32)})
+session.close()
+time.sleep(0.5)  # a library would send from a thread
+"""
+QUIET = ("CI", "TF_BUILD", "JENKINS_URL")
+"""Variables with which a library says nothing: a device has none of them."""
 
 
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
 @pytest.mark.skipif(sys.platform != "linux", reason="the files are looked for where Linux has them")
-def test_onnxruntime_leaves_no_device_id(tmp_path: Path) -> None:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("ORT_")}
-    for name in ("HOME", "XDG_CACHE_HOME", "TMPDIR"):
-        (tmp_path / name).mkdir()
-        environment[name] = str(tmp_path / name)
-    subprocess.run([sys.executable, "-c", CODE], check=True, env=environment)
+def test_a_runtime_leaves_no_trace_and_calls_nobody(name: str, tmp_path: Path) -> None:
+    environment = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith("ORT_") and key not in QUIET
+    }
+    for variable in ("HOME", "XDG_CACHE_HOME", "TMPDIR"):
+        (tmp_path / variable).mkdir()
+        environment[variable] = str(tmp_path / variable)
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, name],
+        check=True,
+        env=environment,
+        input=affine(),
+        stdout=subprocess.PIPE,
+    )
+    assert done.stdout == b""
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_the_sender_can_still_be_imported_by_whoever_wants_it() -> None:
+    code = (
+        "from medsdk_runtimes import runtime; assert runtime('openvino').availability().available;"
+        "import sys; assert 'openvino_telemetry' not in sys.modules; import openvino_telemetry"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -116,12 +116,16 @@ def _rebuild(folder: Path, manifest: dict[str, Any], images: list[NDArray[np.uin
         place.mkdir()
         tensor = _prepare(pixels, kernel)
         logits = _logits((folder / "networks/filter/fp32.onnx").read_bytes(), tensor)
-        integer = _logits((folder / "networks/filter/int8-cpu.onnx").read_bytes(), tensor)
+        integer, signed = (
+            _logits((folder / f"networks/filter/{variant}.onnx").read_bytes(), tensor)
+            for variant in ("int8-cpu", "int8-gpu")
+        )
         stored: dict[str, NDArray[Any]] = {
             "frame": pixels,
             "tensor": tensor,
             "logits": logits,
             "int8": integer,
+            "signed": signed,
         }
         for name, array in stored.items():
             np.save(place / f"{name}.npy", array)
@@ -136,7 +140,12 @@ def _rebuild(folder: Path, manifest: dict[str, Any], images: list[NDArray[np.uin
             "frame": f"{prefix}/frame.npy",
             "tensors": {"filter": f"{prefix}/tensor.npy"},
             "outputs": {"filter": {"logits": f"{prefix}/logits.npy"}},
-            "variant_outputs": {"filter": {"int8-cpu": {"logits": f"{prefix}/int8.npy"}}},
+            "variant_outputs": {
+                "filter": {
+                    "int8-cpu": {"logits": f"{prefix}/int8.npy"},
+                    "int8-gpu": {"logits": f"{prefix}/signed.npy"},
+                }
+            },
             "probabilities": {"none": none, "tumour": tumour},
             "label": "tumour" if tumour >= 0.5 else "none",
         }

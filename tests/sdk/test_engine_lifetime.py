@@ -162,13 +162,26 @@ def test_a_variant_is_for_its_targets_alone(tampered):
         medsdk.load(tampered(only_onnxruntime), runtime="openvino", variant="int8-cpu")
 
 
+@pytest.mark.parametrize("runtime", [None, *RUNTIMES])
+def test_a_variant_for_a_gpu_does_not_serve_on_a_cpu(bundle_dir, runtime):
+    with pytest.raises(VariantUnavailableError, match="is not meant for") as caught:
+        medsdk.load(bundle_dir, runtime=runtime, variant="int8-gpu")
+    assert caught.value.got == (runtime or "onnxruntime")
+    assert caught.value.expected == "one of tensorrt"
+    assert "GPU" in caught.value.remedy
+    with pytest.raises(RuntimeUnavailableError) as absent:
+        medsdk.load(bundle_dir, runtime="tensorrt", variant="int8-gpu")
+    assert absent.value.exit_status == 3
+
+
 def test_a_variant_that_was_rejected_does_not_run(tampered):
     def rejected(folder, manifest):
         variant = manifest["networks"]["filter"]["variants"]["int8-cpu"]
         (folder / variant.pop("file")).unlink()
         variant |= {"status": "rejected", "reason": "12 of 160 decisions flipped"}
         for answer in manifest["known_answers"]:
-            (folder / answer.pop("variant_outputs")["filter"]["int8-cpu"]["logits"]).unlink()
+            outputs = answer["variant_outputs"]["filter"].pop("int8-cpu")
+            (folder / outputs["logits"]).unlink()
 
     with pytest.raises(VariantUnavailableError, match=r"rejected: 12 of 160.*one of fp32"):
         medsdk.load(tampered(rejected), variant="int8-cpu")

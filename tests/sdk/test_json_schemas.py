@@ -134,7 +134,10 @@ def _errors(kind: type[MedsdkError]) -> set[tuple[int, str]]:
 
 
 def test_the_page_lists_every_error_code_with_its_exit_status():
-    for module in ("medsdk.errors", "medsdk.cli.main", "medsdk_export.cli", "medsdk_export.demo"):
+    for module in (
+        *("medsdk.errors", "medsdk.cli.main", "medsdk_export.cli", "medsdk_export.demo"),
+        "medsdk_conformance.errors",
+    ):
         importlib.import_module(module)
     rows = re.findall(r"^\| (\d+) \| (`.*`) \|$", PAGE, re.M)
     listed = {(int(status), code.strip("`")) for status, text in rows for code in text.split(", ")}

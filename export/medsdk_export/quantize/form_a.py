@@ -13,11 +13,14 @@ import onnx
 from onnxruntime.quantization import QuantType
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
-from medsdk_export.graphs import constant_names, drop_unused_domains, producers
+from medsdk_export.graphs import constant_names, drop_unused_domains
 from medsdk_export.quantize.calibration import CalibrationRecord
-
-LAYERS = ("Conv", "Gemm", "MatMul")
-"""Operators with weights; the only ones that integers make faster."""
+from medsdk_export.quantize.choice import (
+    LAYERS,
+    before_layers,
+    is_sum_of_activations,
+    layers_of,
+)
 
 FUSED = ("Clip", "Relu", "Add", "GlobalAveragePool", "MaxPool")
 """What runtimes fuse into those layers or pass through without leaving integers."""
@@ -73,27 +76,13 @@ def nodes_to_quantize(model: onnx.ModelProto) -> list[str]:
     """
     graph = model.graph
     constants = constant_names(graph)
-    made_by = producers(graph)
-    upstream: set[str] = set()
-    chosen = {
+    upstream = before_layers(graph)
+    chosen = {node.name for node in layers_of(graph)}
+    chosen |= {
         node.name
         for node in graph.node
-        if node.op_type in LAYERS and any(name in constants for name in node.input[1:2])
+        if node.op_type in FUSED
+        and node.name in upstream
+        and (node.op_type != "Add" or is_sum_of_activations(node, constants))
     }
-    pending = [node for node in graph.node if node.name in chosen]
-    while pending:
-        node = pending.pop()
-        for name in node.input:
-            before = made_by.get(name)
-            if before is not None and before.name not in upstream:
-                upstream.add(before.name)
-                pending.append(before)
-    for node in graph.node:
-        constant_inputs = any(name in constants for name in node.input)
-        if (
-            node.op_type in FUSED
-            and node.name in upstream
-            and not (node.op_type == "Add" and constant_inputs)
-        ):
-            chosen.add(node.name)
     return [node.name for node in graph.node if node.name in chosen]

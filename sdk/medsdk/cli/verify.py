@@ -38,7 +38,8 @@ def register(app: typer.Typer) -> None:
 
         Runs every known answer on every installed runtime and variant, each stage alone
         (pixels, preprocess, network, decode, decide) and chained from the scanner's bytes.
-        OpenVINO's candidates run once more limited to AVX2.
+        OpenVINO's candidates run once more limited to AVX2. An int8-gpu is run on the CPU as
+        advice, which decides nothing.
         """
         from medsdk.bundle.reading import Bundle
         from medsdk.parity.verification import verify as verify_bundle
@@ -58,6 +59,8 @@ def register(app: typer.Typer) -> None:
             for item in document.candidates:
                 for reason in item.reasons[:10]:
                     print_text(f"  {item.runtime}: {reason}")
+            for reason in document.reasons:
+                print_text(f"  {reason}")
             if document.absent_runtimes:
                 print_text(f"not installed here: {', '.join(document.absent_runtimes)}")
             print_text(f"\n{document.verdict.upper()}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import medsdk_runtimes
 from medsdk._refusals import VariantUnavailableError
@@ -12,12 +12,15 @@ from medsdk.bundle.manifest import Verdict
 from medsdk.bundle.reading import Bundle
 from medsdk.parity.known_answers import check_answer, spread
 from medsdk.pipeline import Pipeline
-from medsdk.plan.candidate import Candidate, candidates_of
+from medsdk.plan.candidate import Candidate, advisory_candidates, candidates_of
 from medsdk_runtimes.contract import Effective
-from medsdk_runtimes.errors import MedsdkError
+from medsdk_runtimes.errors import GraphRefusedError, MedsdkError
+from medsdk_runtimes.symmetric_int8 import faults_of
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done, how many there are."""
+
+_FAULTS_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class CandidateVerdict:
     Attributes:
         candidate: Which one.
         effective: What the runtime really used; None where it did not open.
-        verdict: `pass`, or `fail`, or `not-run`.
+        verdict: `pass` or `fail`; `advisory` for a variant that is meant for another device.
         reasons: Why not `pass`: stage, known answer, what differed.
         cases: Known answers that were run, n.
         flips: Decisions that differ from the reference's.
@@ -49,14 +52,17 @@ class Verification:
     """The verdict of a whole bundle on this machine.
 
     Attributes:
-        verdict: `pass` if every candidate passes; `not-run` if there is none.
+        verdict: `pass` if every candidate that is not advisory passes and no graph breaks the
+            rules of its form; `not-run` if there is none.
         candidates: One verdict each.
         absent: Runtimes that a variant targets and that are not installed here.
+        reasons: Graphs for a GPU that are not quantized as it takes them, with the first faults.
     """
 
     verdict: Verdict
     candidates: tuple[CandidateVerdict, ...]
     absent: tuple[str, ...]
+    reasons: tuple[str, ...] = ()
 
 
 def verify(
@@ -88,7 +94,7 @@ def verify(
         if variant.status == "shipped"
         for target in variant.targets
     }
-    installed = [runtime.name for runtime in medsdk_runtimes.available()]
+    here = {runtime.name: runtime for runtime in medsdk_runtimes.available()}
     for name in runtimes:
         medsdk_runtimes.require(name)
         if name not in targets:
@@ -97,18 +103,55 @@ def verify(
                 got=name,
                 expected=f"one of {', '.join(sorted(targets)) or 'none'}",
             )
-    chosen = runtimes or tuple(name for name in installed if name in targets)
+    chosen = runtimes or tuple(name for name in here if name in targets)
     verdicts = [
         verify_candidate(bundle, candidate, progress)
         for candidate in candidates_of(bundle.manifest, chosen, threads, tiers=True)
     ]
+    onlookers = tuple(
+        name for name in runtimes or here if "int8" in getattr(here[name], "capabilities", ())
+    )
+    advice = [
+        _as_advice(bundle, verify_candidate(bundle, candidate, progress))
+        for candidate in advisory_candidates(bundle.manifest, onlookers, threads)
+    ]
+    reasons = _unfit_graphs(bundle)
     overall: Verdict = "pass"
-    if not any(item.verdict != "not-run" for item in verdicts):
-        overall = "not-run"
-    elif any(item.verdict == "fail" for item in verdicts):
+    if reasons or any(item.verdict == "fail" for item in verdicts):
         overall = "fail"
-    absent = () if runtimes else tuple(sorted(targets - set(installed)))
-    return Verification(overall, tuple(verdicts), absent)
+    elif not verdicts:
+        overall = "not-run"
+    absent = () if runtimes else tuple(sorted(targets - set(here)))
+    return Verification(overall, (*verdicts, *advice), absent, reasons)
+
+
+def _unfit_graphs(bundle: Bundle) -> tuple[str, ...]:
+    """Graphs for a GPU that its runtime would refuse, or take and compute otherwise."""
+    found = []
+    for role, network in bundle.manifest.networks.items():
+        for name, variant in network.variants.items():
+            if variant.form != "gpu" or variant.file is None:
+                continue
+            try:
+                faults = faults_of(bundle.read(variant.file))
+            except GraphRefusedError as error:
+                found.append(f"{name} of {role!r}: {error}")
+            else:
+                found += [f"{name} of {role!r}: {fault}" for fault in faults[:_FAULTS_SHOWN]]
+    return tuple(found)
+
+
+def _as_advice(bundle: Bundle, found: CandidateVerdict) -> CandidateVerdict:
+    """A verdict on a runtime that the variant is not meant for."""
+    meant = sorted(
+        {
+            target
+            for role, choice in found.candidate.networks.items()
+            for target in bundle.manifest.networks[role].variants[choice.variant].targets
+        }
+    )
+    remark = f"meant for {', '.join(meant)}: what {found.candidate.runtime} gives decides nothing"
+    return replace(found, verdict="advisory", reasons=(remark, *found.reasons))
 
 
 def verify_candidate(

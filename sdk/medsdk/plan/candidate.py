@@ -19,6 +19,8 @@ DEFAULT_RUNTIME = "onnxruntime"
 DEFAULT_VARIANT = "fp32"
 DEFAULT_DEVICE = "CPU"
 
+_FOR_A_GPU = "it is for a GPU; take another variant here (`medsdk verify` says what a CPU gives)"
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -120,8 +122,14 @@ def pick(
                 f"variant {variant!r} of {role!r} is not meant for {runtime}",
                 got=runtime,
                 expected=f"one of {', '.join(item.targets)}",
+                remedy=_FOR_A_GPU if item.form == "gpu" else "",
             )
         networks[role] = Choice(variant, item.precision)
+    return Candidate(runtime, device, networks, _allowed(threads))
+
+
+def _allowed(threads: int | None) -> int:
+    """Worker threads: those that were asked for, within the process's budget."""
     budget = ThreadBudget.process()
     count = budget.share() if threads is None else threads
     if not 1 <= count <= budget.total:
@@ -131,7 +139,7 @@ def pick(
             expected=f"1 to {budget.total}, the thread budget of this process",
             remedy="ThreadBudget.process().set(n) before the first load, where that is meant",
         )
-    return Candidate(runtime, device, networks, count)
+    return count
 
 
 def default_candidate(
@@ -191,12 +199,7 @@ def candidates_of(
     Returns:
         One candidate a runtime and shipped variant that targets it.
     """
-    shared = set.intersection(
-        *(
-            {name for name, item in network.variants.items() if item.status == "shipped"}
-            for network in manifest.networks.values()
-        )
-    )
+    shared = _shipped_everywhere(manifest)
     found = []
     for runtime in runtimes:
         for variant in sorted(shared):
@@ -210,3 +213,47 @@ def candidates_of(
                     lower = lower_tiers(runtime)
                     found += [dataclasses.replace(native, isa=tier) for tier in lower]
     return found
+
+
+def advisory_candidates(
+    manifest: Manifest, runtimes: tuple[str, ...], threads: int | None = None
+) -> list[Candidate]:
+    """Variants for a GPU on runtimes of the CPU: what they give is advice and decides nothing.
+
+    Args:
+        manifest: The bundle's.
+        runtimes: Names of runtimes that execute quantized graphs on the CPU.
+        threads: Worker threads; None takes the process's whole budget.
+
+    Returns:
+        One candidate a runtime and shipped variant of form `gpu` that does not target it; never
+        on a lower instruction set.
+    """
+    return [
+        Candidate(
+            runtime,
+            DEFAULT_DEVICE,
+            {
+                role: Choice(variant, network.variants[variant].precision)
+                for role, network in manifest.networks.items()
+            },
+            _allowed(threads),
+        )
+        for runtime in runtimes
+        for variant in sorted(_shipped_everywhere(manifest))
+        if all(
+            network.variants[variant].form == "gpu"
+            and runtime not in network.variants[variant].targets
+            for network in manifest.networks.values()
+        )
+    ]
+
+
+def _shipped_everywhere(manifest: Manifest) -> set[str]:
+    """Variants that every network of a bundle ships."""
+    return set.intersection(
+        *(
+            {name for name, item in network.variants.items() if item.status == "shipped"}
+            for network in manifest.networks.values()
+        )
+    )

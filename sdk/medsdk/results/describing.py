@@ -75,6 +75,7 @@ def describe_verification(bundle: Bundle, verification: Verification) -> VerifyD
     """The verdict of a bundle on this machine."""
     return VerifyDocument(
         verdict=verification.verdict,
+        reasons=verification.reasons,
         bundle=describe_bundle(bundle.manifest, bundle.sha256),
         candidates=tuple(map(describe_candidate, verification.candidates)),
         absent_runtimes=verification.absent,

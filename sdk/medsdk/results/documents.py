@@ -71,6 +71,7 @@ class VerifyDocument(Document):
     """`medsdk verify --json`."""
 
     verdict: Verdict
+    reasons: tuple[str, ...]
     bundle: BundleIdentity
     candidates: tuple[CandidateDocument, ...]
     absent_runtimes: tuple[str, ...]
@@ -345,6 +346,31 @@ class DemoDocument(Document):
     files: tuple[str, ...]
 
 
+class ConformanceItem(Strict):
+    """One rule or numeric case of the runtime contract, and what came of it."""
+
+    id: str
+    kind: Literal["check", "case"]
+    capability: str | None
+    asks: str
+    verdict: Verdict
+    detail: str
+    seconds: float
+
+
+class ConformanceDocument(Document):
+    """`medsdk conformance --json`."""
+
+    verdict: Verdict
+    runtime: str
+    runtime_version: str
+    device: str
+    capabilities: tuple[str, ...]
+    items: tuple[ConformanceItem, ...]
+    medsdk: str
+    machine_sha256: str
+
+
 class DeviceDemoDocument(Document):
     """`medsdk demo --device-only --json`."""
 
@@ -369,6 +395,7 @@ class ErrorDocument(Document):
 
 DOCUMENTS: dict[str, type[Document]] = {
     "bench": BenchDocument,
+    "conformance": ConformanceDocument,
     "demo": DemoDocument,
     "device-demo": DeviceDemoDocument,
     "doctor": DoctorDocument,

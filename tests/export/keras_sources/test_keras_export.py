@@ -48,6 +48,7 @@ def test_a_keras_model_becomes_a_bundle(
     assert {name: item.status for name, item in network.variants.items()} == {
         "fp32": "shipped",
         "int8-cpu": "shipped",
+        "int8-gpu": "shipped",
     }
     bundle = Bundle.open(tmp_path / "bundle")
     int8 = onnx.load_model_from_string(bundle.read(network.variants["int8-cpu"].file or ""))

@@ -126,6 +126,23 @@ def test_a_source_that_changes_meanwhile_gives_nothing(
     assert _tree(out.parent) == {}
 
 
+def test_a_source_that_becomes_another_good_bundle_gives_nothing(
+    folder: Path, document: dict[str, Any], sign: Callable[..., None], tmp_path: Path
+) -> None:
+    sign(folder, document)  # as it will be signed below, so that the sizes stay
+    out = tmp_path / "place" / "out"
+
+    def change(phase: str, done: int, total: int | None) -> None:
+        if phase == "packing" and done == 1:
+            document["provenance"]["created"] = "1999-12-31T23:59:59Z"
+            sign(folder, document)
+
+    with pytest.raises(BundleTamperedError, match="changed while it was read"):
+        medsdk.pack(folder, out, progress=change)
+    assert _tree(out.parent) == {}
+    medsdk.pack(folder, out)
+
+
 Old = Callable[[Path], object]
 
 

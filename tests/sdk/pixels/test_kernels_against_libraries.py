@@ -11,8 +11,8 @@ import pytest
 
 from medsdk.pixels import kernels
 from medsdk.pixels.errors import PixelInputRefusedError
-from medsdk_conformance.kernel_oracles import KERNELS_OF, Case, cases_of, dtypes_of
-from medsdk_conformance.prove_kernels import difference
+from medsdk_export.kernel_oracles import KERNELS_OF, Case, cases_of, dtypes_of
+from medsdk_export.prove_kernels import difference
 from medsdk_export.reference_resize import not_defined_here, resize_by_library
 
 FRAMES = 1000
@@ -87,7 +87,7 @@ def test_whole_sizes_agree(kernel):
 
 def test_tensorflow_agrees_to_the_bit():
     """In a process of its own: its import takes seconds, prints, and starts threads."""
-    module = "medsdk_conformance.prove_kernels"
+    module = "medsdk_export.prove_kernels"
     run = subprocess.run(
         [sys.executable, "-m", module, "tensorflow", "--frames", str(FRAMES)],
         capture_output=True,

@@ -1,6 +1,6 @@
 """Which versions of a library were compared with the reference and did not differ.
 
-Only what was run is listed: `python -m medsdk_conformance.prove_kernels LIBRARY` with that version
+Only what was run is listed: `python -m medsdk_export.prove_kernels LIBRARY` with that version
 installed, on a machine of that kind. A version, build or machine that is not here is not
 trusted: numpy does the work.
 """

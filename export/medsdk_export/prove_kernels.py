@@ -2,8 +2,8 @@
 
 ::
 
-    python -m medsdk_conformance.prove_kernels opencv
-    python -m medsdk_conformance.prove_kernels pillow --frames 5000 --seed 7
+    python -m medsdk_export.prove_kernels opencv
+    python -m medsdk_export.prove_kernels pillow --frames 5000 --seed 7
 
 It prints a line for each kernel and exits with 1 if one differs. A version belongs into
 `medsdk/pixels/kernels/_proved.py` after it passed, on a machine of that kind. OpenCV takes turns
@@ -22,7 +22,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from medsdk.pixels import kernels
-from medsdk_conformance.kernel_oracles import (
+from medsdk_export.kernel_oracles import (
     KERNELS_OF,
     Case,
     Image,

@@ -1,0 +1,101 @@
+"""The process in which a runtime is asked; it may die or hang without harm to who asks.
+
+    python -m medsdk_conformance._child RUNTIME DEVICE
+
+Requests and replies are messages of `medsdk_runtimes.framing` over the standard input and
+output. The reply to `load` is that the runtime's package was imported, to `describe` what it says
+of itself, to `item` what came of it, to `leave-open` that a session was left open.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import medsdk_runtimes
+from medsdk_conformance.capabilities import capabilities_of, exceptions_of
+from medsdk_conformance.check import Subject, counted, equal
+from medsdk_conformance.suite import ITEMS, first_device, judge_item, one_line, without_paths, words
+from medsdk_runtimes import Runtime, Session
+from medsdk_runtimes.framing import receive, send
+
+Reply = dict[str, Any]
+
+_left_open: list[Session] = []
+
+
+def _describe(runtime: Runtime) -> Reply:
+    here = runtime.availability()
+    if not here.available:
+        return {
+            "available": False,
+            "reason": without_paths(str(here.reason)),
+            "extra": one_line(str(here.extra)),
+        }
+    return {
+        "available": True,
+        "version": one_line(str(here.version)),
+        "devices": [one_line(str(device.name)) for device in runtime.devices()],
+        "capabilities": sorted(capabilities_of(runtime)),
+        "exceptions": dict(exceptions_of(runtime)),
+    }
+
+
+def _item(runtime: Runtime, identifier: str, device: str) -> Reply:
+    item = next(item for item in ITEMS if item.id == identifier)
+    result = judge_item(runtime, item, device or None)
+    return {"verdict": result.verdict, "detail": result.detail}
+
+
+def _leave_open(runtime: Runtime, device: str) -> Reply:
+    subject = Subject(runtime, device or first_device(runtime), capabilities_of(runtime))
+    session = subject.open()
+    _left_open.append(session)
+    equal(session.run({"x": counted()})["y"], 2 * counted() + 1)
+    return {"verdict": "pass", "detail": ""}
+
+
+def _answer(name: str, device: str, request: Mapping[str, Any]) -> Reply:
+    runtime = medsdk_runtimes.runtime(name)
+    match request["what"]:
+        case "load":
+            return {}
+        case "describe":
+            return _describe(runtime)
+        case "leave-open":
+            return _leave_open(runtime, device)
+        case _:
+            return _item(runtime, request["id"], device)
+
+
+def serve(name: str, device: str) -> None:
+    """Answer until the pipe closes."""
+    requests = os.fdopen(os.dup(0), "rb")
+    replies = os.fdopen(os.dup(1), "wb")
+    # Whatever a library prints or reads must not end up between our messages.
+    os.dup2(2, 1)
+    with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - for its descriptor
+        os.dup2(nothing.fileno(), 0)
+    # Ctrl-C reaches the whole group; who asks decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    while True:
+        try:
+            request, _ = receive(requests)
+        except EOFError:
+            return
+        try:
+            reply = _answer(name, device, request)
+        # SystemExit and KeyboardInterrupt too: nothing that a runtime raises ends this loop.
+        except BaseException as error:  # noqa: BLE001
+            reply = {"verdict": "fail", "detail": words(error), "raised": words(error)}
+        try:
+            send(replies, reply, {})
+        except OSError:  # nobody asks any more
+            return
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1], sys.argv[2])

@@ -1,0 +1,127 @@
+"""Runtimes that do their worst, as another package would bring them.
+
+`install` writes a distribution whose entry points name them. Each spoils graphs with a convolution
+only, unless it says otherwise, so that a test sees whether the kit goes on.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+SOURCE = """
+import atexit, ctypes, os, subprocess, sys, threading, time
+from dataclasses import replace
+from medsdk_runtimes import RUNTIMES, Availability
+
+SOUND = RUNTIMES[0]
+
+
+class Hostile:
+    def __init__(self, name, spoil):
+        self.name, self.spoil = name, spoil
+
+    capabilities = SOUND.capabilities
+
+    def availability(self):
+        return SOUND.availability()
+
+    def devices(self):
+        return SOUND.devices()
+
+    def open(self, onnx, settings):
+        if b"Conv" in onnx:
+            self.spoil()
+        session = SOUND.open(onnx, settings)
+        session.effective = replace(session.effective, runtime=self.name)
+        return session
+
+
+class Unreadable(Exception):
+    def __str__(self):
+        return "line one\\n\\x1b[31mline two \\ud800 /home/me/secret.onnx"
+
+
+def raises(error):
+    def spoil():
+        raise error
+    return spoil
+
+
+def chatter():
+    os.write(1, b"garbage" * 100)
+    print("more garbage", flush=True)
+    sys.__stdout__.write("and more")
+    sys.stdin.read()
+
+
+def hangs_with_a_child():
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    with open(os.environ["HOSTILE_PID"], "w") as file:
+        file.write(str(child.pid))
+    time.sleep(600)
+
+
+class Undescribed(Hostile):
+    def availability(self):
+        raise SystemExit(5)
+
+
+class Absent(Hostile):
+    def availability(self):
+        return Availability(False, "", "no card in /dev", "third-party")
+
+
+class EndsBadly(Hostile):
+    def open(self, onnx, settings):
+        atexit.register(self.spoil)
+        return super(EndsBadly, self).open(onnx, settings)
+
+
+class NeverEnds(Hostile):
+    def open(self, onnx, settings):
+        threading.Thread(target=time.sleep, args=(600,)).start()
+        return super().open(onnx, settings)
+
+
+sound = Hostile("sound", lambda: None)
+aborts = Hostile("aborts", os.abort)
+segfaults = Hostile("segfaults", lambda: ctypes.string_at(0))
+exits = Hostile("exits", lambda: sys.exit(0))
+ends = Hostile("ends", lambda: os._exit(0))
+interrupts = Hostile("interrupts", raises(KeyboardInterrupt()))
+hangs = Hostile("hangs", hangs_with_a_child)
+chatters = Hostile("chatters", chatter)
+cuts = Hostile("cuts", lambda: os.closerange(3, 256))
+unreadable = Hostile("unreadable", raises(Unreadable()))
+undescribed = Undescribed("undescribed", lambda: None)
+absent = Absent("absent", lambda: None)
+ends_badly = EndsBadly("ends_badly", lambda: os._exit(7))
+never_ends = NeverEnds("never_ends", lambda: None)
+"""
+
+RUNTIMES = (
+    *("sound", "aborts", "segfaults", "exits", "ends", "interrupts", "hangs", "chatters", "cuts"),
+    *("unreadable", "undescribed", "absent", "ends_badly", "never_ends"),
+)
+
+UNLOADABLE = {
+    "import_raises": "raise RuntimeError('no licence in /etc')",
+    "import_exits": "import sys; sys.exit(0)",
+    "import_aborts": "import os; os.abort()",
+    "import_nothing": "",
+}
+"""Modules that are no good to import."""
+
+
+def install(folder: Path) -> None:
+    """Write the distribution into a folder of the import path."""
+    (folder / "hostile_runtimes.py").write_text(SOURCE, encoding="utf-8")
+    lines = [f"{name} = hostile_runtimes:{name}" for name in RUNTIMES]
+    for name, text in UNLOADABLE.items():
+        (folder / f"{name}.py").write_text(text + "\n", encoding="utf-8")
+        lines.append(f"{name} = {name}:RUNTIME")
+    information = folder / "hostile_runtimes-1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Name: hostile-runtimes\nVersion: 1.0\n", "utf-8")
+    entries = "\n".join(["[medsdk.runtimes]", *lines, ""])
+    (information / "entry_points.txt").write_text(entries, "utf-8")
