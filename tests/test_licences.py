@@ -6,6 +6,7 @@ import importlib.util
 import platform
 import re
 import sys
+import tomllib
 from importlib.metadata import distribution
 from pathlib import Path
 from types import ModuleType
@@ -181,3 +182,9 @@ def test_the_words_for_gnu_licences_can_be_found() -> None:
         assert LICENCES.GNU.search(text), text
     for text in ("MIT-CMU", "Apache-2.0", "the general public", "GNU Compiler Collection"):
         assert not LICENCES.GNU.search(text), text
+
+
+def test_every_extra_is_on_the_page() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    listed = {*LICENCES.DEVICE_EXTRAS, *LICENCES.OTHER_EXTRAS}
+    assert set(project["optional-dependencies"]) == listed
