@@ -14,7 +14,8 @@ READY := $(VENV)/ready
 # torch is named with its version so that pip takes the build for the CPU.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow check format schemas bench corpus full-size train dist offline-kit clean
+.PHONY: demo test test-slow hazards check format schemas support licences conformance-table
+.PHONY: bench corpus full-size train dist offline-kit clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -31,7 +32,6 @@ test: $(READY)
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
 
-.PHONY: hazards support licences
 # Every hazard of docs/support.md with what is installed, and what became of it.
 hazards: $(READY)
 	MEDSDK_RECORD_HAZARDS=1 $(BIN)/python -m pytest tests/hazards
@@ -55,6 +55,10 @@ support: $(READY)
 
 licences: $(READY)
 	$(BIN)/python docs/upkeep/licences.py
+
+# What each runtime keeps of the contract, run here (docs/conformance-table.md).
+conformance-table: $(READY)
+	$(BIN)/python docs/upkeep/conformance_table.py
 
 bench: $(READY)
 	$(BIN)/python benchmarks/first_slice.py
