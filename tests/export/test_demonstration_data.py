@@ -49,6 +49,8 @@ def test_the_network_is_that_of_the_reference_weights() -> None:
     assert {name: item.status for name, item in variants.items()} == {
         "fp32": "shipped",
         "int8-cpu": "shipped",
+        # Two of 240 decisions flipped; nothing on a CPU needs it.
+        "int8-gpu": "rejected",
     }
     assert {record.cases for record in variants["int8-cpu"].parity} == {240}
     assert {answer.label for answer in bundle.manifest.known_answers} == {"benign", "malignant"}
