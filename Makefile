@@ -2,6 +2,7 @@
 #   make demo    the main job, end to end          make test    all tests but the slow ones
 #   make check   ruff, format, mypy --strict       make bench   the figures of docs/benchmarks.md
 #   make dist    the wheel and the sdist, the same bytes from the same commit everywhere
+#   make offline-kit  every wheel of a device, for sites without a network
 
 PYTHON ?= python3
 VENV := .venv
