@@ -20,7 +20,6 @@ from medsdk_export.judging import (
     Observed,
     differences,
     parity_record,
-    tolerances,
 )
 
 TARGETS = ("tensorrt",)
@@ -69,7 +68,7 @@ def advise(
         )
     status, reason = _status(task, own, problems)
     missing = [f"not read on {executor}: {why}" for executor, why in refused]
-    records = [] if own is None else [_advisory(own, missing)]
+    records = [] if own is None else [_advisory(own, missing, "by its own arithmetic")]
     worst: dict[str, float] = {}
     for executor in observed[-1].observation.outputs[attempt.title] if observed else ():
         seen, found = differences(task, attempt, observed, executor)
@@ -84,7 +83,7 @@ def advise(
             executor.isa,
         )
         if record is not None:
-            records.append(_advisory(record, found))
+            records.append(_advisory(record, found, "on this CPU, which is not its device,"))
     return _judgement(task, attempt, status, reason, worst, records)
 
 
@@ -120,9 +119,9 @@ def _status(task: Task, own: ParityRecord | None, problems: Sequence[str]) -> tu
     )
 
 
-def _advisory(record: ParityRecord, remarks: Sequence[str]) -> ParityRecord:
-    """A reading on a CPU, which never decides."""
-    reading = f"the gate reads {record.verdict} on this CPU, which is not its device"
+def _advisory(record: ParityRecord, remarks: Sequence[str], where: str) -> ParityRecord:
+    """A reading without the device: no verdict about it."""
+    reading = f"{where} the gate reads {record.verdict}"
     reasons = (reading, *record.reasons, *remarks)
     return record.model_copy(
         update={
@@ -140,7 +139,7 @@ def _judgement(
     worst: Mapping[str, float],
     records: Sequence[ParityRecord],
 ) -> Judgement:
-    """With the tolerances: from what the CPUs showed, or the task's caps where none ran it."""
+    """The device is held to the task's caps: what a CPU shows says nothing of its rounding."""
     role, _ = supported_role(task)
     caps = {
         name.removeprefix(f"{role}."): limit
@@ -152,7 +151,7 @@ def _judgement(
         status=status,
         reason=reason[:REASON_CHARACTERS],
         targets=TARGETS if status == "shipped" else (),
-        tolerance=tolerances(task, attempt, worst) if worst else caps,
+        tolerance=caps,
         worst_difference=worst,
         parity=tuple(records),
     )

@@ -41,7 +41,7 @@ from medsdk_export.inputs import (
     read_cases,
 )
 from medsdk_export.judging import Judgement, Observed, better, judge
-from medsdk_export.known_answers import CaseImages, choose, write_answer
+from medsdk_export.known_answers import CaseImages, choose_for, write_answer
 from medsdk_export.quantize import CalibrationRecord, calibrate
 from medsdk_export.reference_resize import library_version
 from medsdk_export.sources import SourceNetwork, read_source
@@ -176,10 +176,10 @@ class _Export:
         self.say("quantizing", 1, 1)
         observed, judgements = self.run_cases(cases, attempts)
         kept = self.keep(judgements)
-        chosen = choose(
+        chosen, kept = choose_for(
             self.task,
             observed,
-            [item for item in kept.values() if item.status == "shipped"],
+            kept,
             self.request.known_answers,
             lambda done: self.say("choosing known answers", done, len(cases)),
         )
@@ -414,6 +414,7 @@ def _verify(bundle: Path, say: Progress) -> Verification:
             for reason in item.reasons
             if item.verdict == "fail"
         ]
+        reasons += verification.reasons
         raise ReferenceMismatchError(
             "the bundle does not reproduce its own known answers here",
             got="; ".join(reasons[:3]) or verification.verdict,

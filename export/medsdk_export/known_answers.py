@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,6 +135,49 @@ def choose(
         for group, share in zip(clear.values(), shares, strict=True)
         for index in _evenly(group, share)
     )
+
+
+def choose_for(
+    task: Task,
+    observed: Sequence[Observed],
+    kept: Mapping[str, Judgement],
+    count: int,
+    say: Callable[[int], None],
+) -> tuple[list[int], dict[str, Judgement]]:
+    """Choose for all variants that ship; one for a GPU goes rather than the whole bundle.
+
+    Args:
+        task: The task.
+        observed: Every image of the pool.
+        kept: One judgement a variant.
+        count: How many to choose, where there are so many.
+        say: Told how many images were looked at.
+
+    Returns:
+        Indices into `observed`, ascending, and the judgements: a variant of form `gpu` is
+        unjudged where its tolerance leaves fewer than two images clear and the others do not.
+
+    Raises:
+        InputsRefusedError: Fewer than two are clear without it, too.
+    """
+    shipped = [item for item in kept.values() if item.status == "shipped"]
+    try:
+        return choose(task, observed, shipped, count, say), dict(kept)
+    except InputsRefusedError:
+        others = [item for item in shipped if item.attempt.form != "gpu"]
+        if len(others) == len(shipped):
+            raise
+    chosen = choose(task, observed, others, count, say)
+    reason = (
+        "fewer than two images stay clear of its tolerance, max_output_difference.gpu: "
+        "known answers could not prove it on a device"
+    )
+    unjudged = {
+        name: replace(item, status="unjudged", reason=reason, targets=())
+        for name, item in kept.items()
+        if item in shipped and item not in others
+    }
+    return chosen, {**kept, **unjudged}
 
 
 def write_answer(

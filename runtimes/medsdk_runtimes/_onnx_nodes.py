@@ -84,11 +84,13 @@ class Topology:
         nodes: In the graph's order.
         constants: By tensor name.
         outputs: Names of the graph's outputs.
+        captured: Names that nodes of subgraphs read, be they the main graph's or their own.
     """
 
     nodes: list[Node] = field(default_factory=list)
     constants: dict[str, Constant] = field(default_factory=dict)
     outputs: set[str] = field(default_factory=set)
+    captured: set[str] = field(default_factory=set)
 
 
 def read_topology(data: bytes, limits: GraphLimits) -> Topology:
@@ -99,7 +101,7 @@ def read_topology(data: bytes, limits: GraphLimits) -> Topology:
         limits: Those of the scan.
 
     Returns:
-        The main graph; what is inside attributes is left out.
+        The main graph; of subgraphs only the names that they read.
     """
     reader = WireReader(data, limits.fields, limits.depth)
     found = Topology()
@@ -112,7 +114,7 @@ def read_topology(data: bytes, limits: GraphLimits) -> Topology:
 def _graph(reader: WireReader, start: int, end: int, found: Topology) -> None:
     for number, a, b in reader.fields("GraphProto", start, end, 1):
         if number == 1:
-            node, constant = _node(reader, a, b)
+            node, constant = _node(reader, a, b, found)
             found.nodes.append(node)
             if constant is not None and node.operator == "Constant" and node.outputs:
                 found.constants[node.outputs[0]] = constant
@@ -125,7 +127,9 @@ def _graph(reader: WireReader, start: int, end: int, found: Topology) -> None:
                     found.outputs.add(reader.text("ValueInfoProto", c, d))
 
 
-def _node(reader: WireReader, start: int, end: int) -> tuple[Node, Constant | None]:
+def _node(
+    reader: WireReader, start: int, end: int, found: Topology
+) -> tuple[Node, Constant | None]:
     names: dict[int, list[str]] = {1: [], 2: [], 3: [""], 4: [""]}
     integers: dict[str, int] = {}
     constant = None
@@ -133,7 +137,7 @@ def _node(reader: WireReader, start: int, end: int) -> tuple[Node, Constant | No
         if number in names:
             names[number].append(reader.text("NodeProto", a, b))
         elif number == 5:
-            name, value, tensor = _attribute(reader, a, b)
+            name, value, tensor = _attribute(reader, a, b, found)
             if value is not None:
                 integers[name] = value
             if name == "value":
@@ -142,7 +146,9 @@ def _node(reader: WireReader, start: int, end: int) -> tuple[Node, Constant | No
     return node, constant
 
 
-def _attribute(reader: WireReader, start: int, end: int) -> tuple[str, int | None, Constant | None]:
+def _attribute(
+    reader: WireReader, start: int, end: int, found: Topology
+) -> tuple[str, int | None, Constant | None]:
     name, value, tensor = "", None, None
     for number, a, b in reader.fields("AttributeProto", start, end, 3):
         if number == 1:
@@ -151,6 +157,11 @@ def _attribute(reader: WireReader, start: int, end: int) -> tuple[str, int | Non
             value = signed(a)
         elif number == 5:
             _, tensor = _tensor(reader, a, b)
+        elif number in (6, 11):
+            inner = Topology(captured=found.captured)
+            _graph(reader, a, b, inner)
+            found.captured.update(inner.outputs)
+            found.captured.update(name for node in inner.nodes for name in node.inputs)
     return name, value, tensor
 
 

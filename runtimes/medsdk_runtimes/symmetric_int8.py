@@ -38,9 +38,12 @@ Rule = Literal[
 `scale`: finite and above zero. `constant`: scales and zero points do not depend on the input.
 `axis`: activations per tensor, weights per tensor or per output channel. `pair`: a Q with its DQ,
 of the same scale. `bias`: in float. `operands`: a layer has both in 8 bits or none. `layers`: at
-least one has. `subgraph`: nothing quantized inside one."""
+least one has. `subgraph`: nothing quantized is in one or read by one."""
 
 _INT8: Final = 3  # TensorProto.INT8
+_UINT8: Final = 2  # TensorProto.UINT8
+_OPSET: Final = 13
+"""The first with a scale a channel."""
 _NAMES: Final = 80
 _QUANTIZE: Final = "QuantizeLinear"
 _DEQUANTIZE: Final = "DequantizeLinear"
@@ -83,7 +86,15 @@ def faults_of(onnx: bytes) -> tuple[Fault, ...]:
     limits = GraphLimits()
     facts = scan(onnx, limits)
     topology = read_topology(onnx, limits)
-    found = list(dict.fromkeys(_Lint(topology).faults()))
+    found = [
+        Fault("int8", "", f"UINT8 at {spec.name[:_NAMES]!r}", "no UINT8 tensor at all")
+        for spec in (*facts.inputs, *facts.outputs)
+        if spec.dtype == "uint8"
+    ]
+    opset = facts.opsets.get("", 0)
+    if opset < _OPSET:
+        found.append(Fault("operator", "", f"opset {opset}", f"{_OPSET} or newer"))
+    found += dict.fromkeys(_Lint(topology).faults())
     quantizing = _INTEGER_OPERATORS | {_QUANTIZE, _DEQUANTIZE}
     everywhere = sum(n for (_, name), n in facts.operators.items() if name in quantizing)
     here = sum(node.operator in quantizing for node in topology.nodes)
@@ -142,6 +153,8 @@ class _Lint:
                 else:
                     yield from self.parameters(node)
                     yield from self.dequantize(node, source)
+            elif node.operator == "Cast" and node.integers.get("to") == _UINT8:
+                yield _fault("int8", node, "a Cast to UINT8", "no UINT8 tensor at all")
             elif node.operator in LAYERS:
                 operands = [self.is_dequantized(name) for name in node.inputs[:2]]
                 quantized += all(operands)
@@ -150,6 +163,13 @@ class _Lint:
                     yield _fault("operands", node, f"{side} in float", "both operands in 8 bits")
                 if any(self.is_dequantized(name) for name in node.inputs[2:]):
                     yield _fault("bias", node, "a quantized bias", "a bias in float")
+            if node.operator not in (_QUANTIZE, _DEQUANTIZE):
+                for name in node.inputs:
+                    constant = self.constants.get(name)
+                    if constant is not None and constant.dtype == "uint8":
+                        yield _fault("int8", node, "a constant in uint8", "no UINT8 tensor at all")
+            elif any(name in self.topology.captured for name in node.outputs):
+                yield _fault("subgraph", node, "a subgraph that reads it", "the main graph alone")
         if not quantized:
             yield Fault("layers", "", "no layer in 8 bits", "at least one Conv, Gemm or MatMul")
 
@@ -217,9 +237,9 @@ class _Lint:
         one, other = self.constant(first, 1), self.constant(second, 1)
         if one is None or other is None or one.dtype != "float32" or other.dtype != "float32":
             return True  # `parameters` has said so
-        same = one.shape == other.shape and np.array_equal(one.values(), other.values())
-        per_tensor = _is_per_tensor(one)
-        return same and (per_tensor or _axis(first) == _axis(second))
+        per_tensor = _is_per_tensor(one) and _is_per_tensor(other)
+        alike = per_tensor or (one.shape == other.shape and _axis(first) == _axis(second))
+        return alike and np.array_equal(one.values(), other.values())
 
     def axis(self, node: Node, scale: Constant) -> Iterator[Fault]:
         """A single scale, or for weights one an output channel of the layers that read them."""

@@ -237,6 +237,57 @@ def _float_only(model: onnx.ModelProto) -> None:
         _node(model, layer).input[0], _node(model, layer).input[1] = operands
 
 
+def _before_the_tail(*nodes: onnx.NodeProto) -> Callable[[onnx.ModelProto], None]:
+    """Nodes from `p`, the pooled values, to `p_2`, which the tail reads in its place."""
+
+    def change(model: onnx.ModelProto) -> None:
+        place = list(model.graph.node).index(_node(model, "flatten"))
+        for offset, node in enumerate(nodes):
+            model.graph.node.insert(place + offset, node)
+        _node(model, "flatten").input[0] = "p_2"
+
+    return change
+
+
+_TO_BYTES = (
+    helper.make_node("Cast", ["p"], ["p_1"], "to-bytes", to=TensorProto.UINT8),
+    helper.make_node("Cast", ["p_1"], ["p_2"], "to-float", to=TensorProto.FLOAT),
+)
+
+
+def _bytes_in_the_trunk(model: onnx.ModelProto) -> None:
+    table = np.zeros((1, 4, 1, 1), np.uint8)
+    model.graph.initializer.append(numpy_helper.from_array(table, "table"))
+    _before_the_tail(
+        helper.make_node("Cast", ["table"], ["p_1"], "table-to-float", to=TensorProto.FLOAT),
+        helper.make_node("Add", ["p", "p_1"], ["p_2"], "add-table"),
+    )(model)
+
+
+def _bytes_come_in(model: onnx.ModelProto) -> None:
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
+    _insert(model, helper.make_node("Cast", ["image"], ["pixels"], "cast", to=TensorProto.FLOAT))
+    _node(model, "q-image").input[0] = "pixels"
+
+
+def _old_opset(model: onnx.ModelProto) -> None:
+    model.opset_import[0].version = 12
+
+
+def _read_in_a_branch(model: onnx.ModelProto) -> None:
+    """Both branches of an If take the integers of a Q and the float of a weight's DQ."""
+    shown = helper.make_tensor_value_info("seen", TensorProto.FLOAT, None)
+    nodes = [
+        helper.make_node("Cast", ["x2_q"], ["seen_q"], to=TensorProto.FLOAT),
+        helper.make_node("Conv", ["seen_q", "w2_d"], ["seen"]),
+    ]
+    branch = helper.make_graph(nodes, "branch", [], [shown])
+    model.graph.initializer.append(numpy_helper.from_array(np.array(True), "yes"))
+    model.graph.node.append(
+        helper.make_node("If", ["yes"], ["seen_2"], "if", then_branch=branch, else_branch=branch)
+    )
+
+
 FAULTS: dict[str, tuple[Callable[[onnx.ModelProto], None], set[tuple[str, str]]]] = {
     "unsigned": (
         _constant("image_z", np.array(0, np.uint8)),
@@ -299,6 +350,11 @@ FAULTS: dict[str, tuple[Callable[[onnx.ModelProto], None], set[tuple[str, str]]]
     "integer operator": (_integer_operator, {("operator", "conv2"), ("pair", "q-x2")}),
     "dynamic": (_dynamic, {("operator", "dynamic")}),
     "in a branch": (_in_a_branch, {("operands", "dense"), ("subgraph", "")}),
+    "a Cast to bytes": (_before_the_tail(*_TO_BYTES), {("int8", "to-bytes")}),
+    "bytes in the trunk": (_bytes_in_the_trunk, {("int8", "table-to-float")}),
+    "bytes come in": (_bytes_come_in, {("int8", "")}),
+    "old opset": (_old_opset, {("operator", "")}),
+    "read in a branch": (_read_in_a_branch, {("subgraph", "q-x2"), ("subgraph", "dq-w2")}),
     "nothing quantized": (_float_only, {("layers", "")}),
 }
 
@@ -377,6 +433,15 @@ def test_constants_are_read_however_they_are_stored(stored: str) -> None:
     for name in ("one channel asymmetric", "scale -0.1", "asymmetric"):
         found = faults_of(store(faulty(name)).SerializeToString())
         assert {(fault.rule, fault.node) for fault in found} == FAULTS[name][1]
+
+
+def test_one_scale_may_be_written_with_an_axis_and_without() -> None:
+    model = good()
+    scale, zero = (_value(model, f"image_{kind}").reshape(1) for kind in "sz")
+    model.graph.initializer.append(numpy_helper.from_array(scale, "image_s1"))
+    model.graph.initializer.append(numpy_helper.from_array(zero, "image_z1"))
+    _node(model, "dq-image").input[1:] = ["image_s1", "image_z1"]
+    assert faults_of(model.SerializeToString()) == ()
 
 
 def test_negative_zero_points_in_typed_fields_are_read_as_signed() -> None:
