@@ -110,7 +110,9 @@ def test_tolerances_follow_from_the_worst_difference(bundle_dir: Path) -> None:
     for variant in manifest.networks["filter"].variants.values():
         cap = {"float": 1e-3, "cpu": 1.0, "gpu": 1.0}[variant.form]
         worst = variant.worst_difference["logits"]
-        assert variant.tolerance["logits"] == min(max(1.5 * worst, 1e-4), cap)
+        seen = min(max(1.5 * worst, 1e-4), cap)
+        # No target of the GPU's form ran here, so its device is held to the cap.
+        assert variant.tolerance["logits"] == (cap if variant.form == "gpu" else seen)
 
 
 @pytest.mark.parametrize(
