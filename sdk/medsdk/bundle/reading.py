@@ -102,7 +102,7 @@ class Bundle:
                 expected="the digest that was written with it",
                 remedy="take the bundle from its source again",
             )
-        manifest = _parse_manifest(text)
+        manifest = _parse_manifest(text, limits)
         _check_files(storage, manifest)
         return cls(storage, manifest, digest, limits)
 
@@ -194,7 +194,15 @@ def _no_npy(name: str) -> BundleUnreadableError:
     )
 
 
-def _parse_manifest(text: bytes) -> Manifest:
+def _parse_manifest(text: bytes, limits: BundleLimits) -> Manifest:
+    parts = sum(text.count(mark) for mark in (b"[", b"{", b","))
+    if parts > limits.manifest_parts:  # each costs up to a kilobyte once it is parsed
+        raise BundleUnreadableError(
+            f"{MANIFEST} holds more than this reader takes on",
+            got=f"{parts} lists, objects and commas",
+            expected=f"at most {limits.manifest_parts}",
+            remedy="take the bundle from its source again",
+        )
     try:
         document = parse_json(text)
     except ValueError as error:
@@ -203,6 +211,14 @@ def _parse_manifest(text: bytes) -> Manifest:
         ) from error
     if not isinstance(document, dict):
         raise BundleUnreadableError(f"{MANIFEST} is no JSON object", got=type(document).__name__)
+    listed = document.get("files")
+    if isinstance(listed, dict) and len(listed) > limits.files:
+        raise BundleUnreadableError(
+            f"{MANIFEST} lists more files than this reader takes on",
+            got=f"{len(listed)} files",
+            expected=f"at most {limits.files}",
+            remedy="take the bundle from its source again",
+        )
     check_format_version(document.get("format_version"), "the bundle")
     document = drop_optional(document, set(Manifest.model_fields))
     task = document.get("task")
@@ -212,7 +228,7 @@ def _parse_manifest(text: bytes) -> Manifest:
     try:
         return Manifest.model_validate_json(json.dumps(document))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         key = ".".join(str(part) for part in first["loc"])
         raise BundleUnreadableError(
             f"{MANIFEST} is not what a bundle's manifest must be",

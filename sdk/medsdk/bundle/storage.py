@@ -23,6 +23,7 @@ class BundleLimits:
 
     Attributes:
         manifest_bytes: Size of `manifest.json`.
+        manifest_parts: How many `[`, `{` and `,` stand in it, in texts too: what parsing it costs.
         file_bytes: Size of one file.
         total_bytes: Size of all files.
         files: Number of files.
@@ -30,6 +31,7 @@ class BundleLimits:
     """
 
     manifest_bytes: int = 16 * 1024**2
+    manifest_parts: int = 700_000
     file_bytes: int = 2 * 1024**3
     total_bytes: int = 16 * 1024**3
     files: int = 65_536
