@@ -78,21 +78,22 @@ class OutputNotWritableError(MedsdkError):
     exit_status = 3
 
     @classmethod
-    def from_os(cls, what: str, error: OSError) -> Self:
+    def from_os(cls, what: str, error: Exception) -> Self:
         """What the operating system said, without the path.
 
         Args:
             what: What was being written.
-            error: The system's error.
+            error: The system's error, or what Python raises of a path that cannot be.
         """
         remedy = {
             errno.ENOSPC: "free some space or choose another place",
             errno.EROFS: "choose a place that can be written",
             errno.EACCES: "choose a place that can be written",
-        }.get(error.errno or 0, "choose another place")
+        }.get(getattr(error, "errno", None) or 0, "choose another place")
+        fallback = "a path that cannot be" if not isinstance(error, OSError) else "an error"
         return cls(
             f"{what} cannot be written",
-            got=error.strerror or type(error).__name__,
+            got=getattr(error, "strerror", None) or fallback,
             expected="a directory with room that this user may write to",
             remedy=remedy,
         )
