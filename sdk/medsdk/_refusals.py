@@ -3,9 +3,25 @@
 from __future__ import annotations
 
 import errno
+import reprlib
 from typing import Self
 
 from medsdk_runtimes.errors import MedsdkError
+
+
+def shown(value: object, most: int = 80) -> str:
+    """What an error may show of something that was read: on one line, nothing live, and clipped.
+
+    Args:
+        value: Text or another value of a document.
+        most: About how many characters of a text.
+
+    Returns:
+        Its `repr`, without the middle where it is long; about six items of a list or dict.
+    """
+    clip = reprlib.Repr()
+    clip.maxstring = clip.maxother = clip.maxlong = most
+    return clip.repr(value)
 
 
 class FormatVersionError(MedsdkError):

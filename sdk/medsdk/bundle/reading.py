@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from medsdk._refusals import BundleTamperedError, BundleUnreadableError
+from medsdk._refusals import BundleTamperedError, BundleUnreadableError, shown
 from medsdk.bundle.manifest import MANIFEST, MANIFEST_DIGEST, Manifest
 from medsdk.bundle.one_file import OneFile
 from medsdk.bundle.storage import BundleLimits, Directory, Storage
@@ -230,9 +230,10 @@ def _parse_manifest(text: bytes, limits: BundleLimits) -> Manifest:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         key = ".".join(str(part) for part in first["loc"])
+        key, message = shown(key)[1:-1], shown(first["msg"], 300)[1:-1]
         raise BundleUnreadableError(
             f"{MANIFEST} is not what a bundle's manifest must be",
-            got=f"{key}: {first['msg']} ({error.error_count()} problems)",
+            got=f"{key}: {message} ({error.error_count()} problems)",
             expected="what docs/bundle.md describes",
         ) from error
 
