@@ -8,13 +8,12 @@ zip a third of all single-byte changes would leave the contents as they were and
 from __future__ import annotations
 
 import os
-import re
 import stat
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO, NoReturn
 
 from medsdk._refusals import (
@@ -22,9 +21,10 @@ from medsdk._refusals import (
     BundleTamperedError,
     BundleUnreadableError,
     OutputNotWritableError,
+    shown,
 )
-from medsdk.bundle.manifest import FILE_PATH, FILE_PATH_LENGTH
-from medsdk.bundle.storage import CHUNK_BYTES, DEPTH, BundleLimits, Storage
+from medsdk.bundle.names import LONGEST_NAME, is_file_name
+from medsdk.bundle.storage import CHUNK_BYTES, BundleLimits, Storage
 
 SUFFIX = ".medsdk"
 
@@ -242,9 +242,9 @@ def _read_index(file: BinaryIO, size: int, limits: BundleLimits) -> dict[str, En
     at = offset = total = 0
     last = ""
     for number in range(1, files + 1):
-        entry = _read_central(directory[at : at + _CENTRAL.size + FILE_PATH_LENGTH], number, offset)
+        entry = _read_central(directory[at : at + _CENTRAL.size + LONGEST_NAME], number, offset)
         total += entry.size
-        limits.check(entry.name, entry.size, number, total)
+        limits.check(entry.size, number, total)
         if entry.name <= last:
             _refuse(f"entry {number} is {entry.name!r} after {last!r}", "each name once, sorted")
         if entry.end > start:
@@ -258,9 +258,14 @@ def _read_index(file: BinaryIO, size: int, limits: BundleLimits) -> dict[str, En
             f"{start - offset + directory_bytes - at} bytes that belong to no entry",
             "entries without gaps between or after them",
         )
+    folders: set[str] = set()
     for name in entries:
-        if any(str(parent) in entries for parent in PurePosixPath(name).parents):
-            _refuse(f"{name!r} lies below a file", "names that can be files of one directory")
+        folder = name.rpartition("/")[0]
+        while folder and folder not in folders:
+            folders.add(folder)
+            folder = folder.rpartition("/")[0]
+    if below := folders & entries.keys():
+        _refuse(f"something lies below {min(below)!r}", "names that can be files of one directory")
     for number, entry in enumerate(entries.values(), 1):
         file.seek(entry.offset)
         wanted = entry.local_header()
@@ -282,14 +287,14 @@ def _read_end(file: BinaryIO, size: int, limits: BundleLimits) -> tuple[int, int
     _, _, _, _, files, directory_bytes, _, _ = _END.unpack(end)
     start = size - _END.size - directory_bytes
     # So that what is read below is bounded, whatever the record claims.
-    longest = files * (_CENTRAL.size + FILE_PATH_LENGTH)
+    longest = files * (_CENTRAL.size + LONGEST_NAME)
     if start < 0 or directory_bytes > longest or files > MOST_FILES:
         _refuse(
             f"a central directory of {directory_bytes} bytes for {files} files",
             f"one that fits the file, at most {longest} bytes",
         )
     if files > limits.files:
-        limits.check("", 0, files, 0)
+        limits.check(0, files, 0)
     _compare("end record", end, _end_record(files, directory_bytes, start), _END, _END_FIELDS)
     return start, directory_bytes, files
 
@@ -301,12 +306,11 @@ def _read_central(record: bytes, number: int, offset: int) -> Entry:
         _refuse(f"{where}: cut short", "a whole header")
     fields = dict(zip(_CENTRAL_FIELDS, _CENTRAL.unpack_from(record), strict=True))
     name = record[_CENTRAL.size :][: fields["length of the name"]].decode("latin-1")
-    if (
-        fields["length of the name"] > FILE_PATH_LENGTH
-        or not re.fullmatch(FILE_PATH, name)
-        or name.count("/") > DEPTH
-    ):
-        _refuse(f"{where}: the name {name!r}", "lower-case ASCII words, as docs/bundle.md says")
+    if fields["length of the name"] > LONGEST_NAME or not is_file_name(name):
+        _refuse(
+            f"{where}: the name {shown(name, 220)}",
+            "lower-case ASCII words, as docs/bundle.md says",
+        )
     entry = Entry(name, fields["size"], fields["CRC-32"], offset)
     wanted = entry.central_header()
     _compare(where, record[: len(wanted)], wanted, _CENTRAL, _CENTRAL_FIELDS)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from medsdk._refusals import BundleFormError, BundleUnreadableError, OutputNotWritableError
 from medsdk.atomic import reported
-from medsdk.bundle.manifest import MANIFEST, MANIFEST_DIGEST
+from medsdk.bundle.names import is_signature
 from medsdk.bundle.one_file import SUFFIX, OneFile
-from medsdk.bundle.storage import BundleLimits
+from medsdk.bundle.storage import MANIFEST, MANIFEST_DIGEST, BundleLimits
 
-_OTHER_NAMES = re.compile(r"networks|known_answers|evidence|signature(\.[a-z0-9.]+)?")
-"""What else lies at the top of a bundle's directory."""
+_TOP = {MANIFEST, MANIFEST_DIGEST, "networks", "known_answers", "evidence"}
+"""What lies at the top of a bundle's directory, beside signatures."""
 
 
 def check_place(target: Path, *, replace: bool) -> None:
@@ -98,7 +98,7 @@ def _is_replaceable(place: Path) -> bool:
     if place.is_dir():
         names = {path.name for path in place.iterdir()}
         return not names or (
-            all(_OTHER_NAMES.fullmatch(name) for name in names - {MANIFEST, MANIFEST_DIGEST})
+            all(is_signature(name) for name in names - _TOP)
             and (place / MANIFEST).is_file()
             and _is_digest(place / MANIFEST_DIGEST)
         )

@@ -14,9 +14,17 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from medsdk._refusals import BundleTamperedError, BundleUnreadableError, shown
-from medsdk.bundle.manifest import MANIFEST, MANIFEST_DIGEST, Manifest
+from medsdk.bundle.manifest import Manifest
+from medsdk.bundle.names import is_signature, named
 from medsdk.bundle.one_file import OneFile
-from medsdk.bundle.storage import BundleLimits, Directory, Storage
+from medsdk.bundle.storage import (
+    MANIFEST,
+    MANIFEST_DIGEST,
+    BundleLimits,
+    Directory,
+    Storage,
+    no_manifest,
+)
 from medsdk.canonical import parse_json, sha256_of
 from medsdk.tasks.schema import Task
 from medsdk.tasks.versions import check_format_version, drop_optional
@@ -80,18 +88,15 @@ class Bundle:
         sizes = storage.sizes
         for name in (MANIFEST, MANIFEST_DIGEST):
             if name not in sizes:
+                raise no_manifest(name)
+        for name, most in ((MANIFEST, limits.manifest_bytes), (MANIFEST_DIGEST, 256)):
+            if sizes[name] > most:
                 raise BundleUnreadableError(
-                    f"what is there is no bundle: {name} is missing",
-                    got=f"{len(sizes)} other files",
-                    expected=f"{MANIFEST} and {MANIFEST_DIGEST}",
-                    remedy="give the bundle itself, not the directory above or one inside it",
+                    f"{name} is too large",
+                    got=f"{sizes[name]} bytes",
+                    expected=f"at most {most} bytes",
+                    remedy="take the bundle from its source again",
                 )
-        if sizes[MANIFEST] > limits.manifest_bytes or sizes[MANIFEST_DIGEST] > 256:
-            raise BundleUnreadableError(
-                "the manifest is too large",
-                got=f"{sizes[MANIFEST]} bytes",
-                expected=f"at most {limits.manifest_bytes} bytes",
-            )
         text = storage.read(MANIFEST, sizes[MANIFEST])
         digest = sha256_of(text)
         # The exact bytes, so that no flipped byte of the digest file itself goes unseen.
@@ -256,8 +261,7 @@ def _check_files(storage: Storage, manifest: Manifest) -> None:
     found = {
         name
         for name in storage.sizes
-        if name not in (MANIFEST, MANIFEST_DIGEST)
-        and not re.fullmatch(r"signature(\.[a-z0-9.]+)?", name)
+        if name not in (MANIFEST, MANIFEST_DIGEST) and not is_signature(name)
     }
     missing = sorted(manifest.files.keys() - found)
     extra = sorted(found - manifest.files.keys())
@@ -265,7 +269,7 @@ def _check_files(storage: Storage, manifest: Manifest) -> None:
         raise BundleTamperedError(
             "the bundle's files are not those of its manifest",
             got=f"missing: {', '.join(missing[:5]) or 'none'}; "
-            f"extra: {', '.join(map(repr, extra[:5])) or 'none'}",
+            f"extra: {', '.join(map(named, extra[:5])) or 'none'}",
             expected=f"the {len(manifest.files)} files that {MANIFEST} lists",
             remedy="take the bundle from its source again",
         )

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Protocol
 
 from medsdk._refusals import BundleTamperedError, BundleUnreadableError
+from medsdk.bundle.names import DEPTH, named
 from medsdk_runtimes.operating_system import is_link
 
 CHUNK_BYTES = 1024 * 1024
-DEPTH = 8
-"""How many directories deep a file may lie."""
+
+MANIFEST = "manifest.json"
+MANIFEST_DIGEST = "manifest.sha256"
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,10 @@ class BundleLimits:
     files: int = 65_536
     array_bytes: int = 1024**3
 
-    def check(self, name: str, size_bytes: int, files: int, total_bytes: int) -> None:
+    def check(self, size_bytes: int, files: int, total_bytes: int) -> None:
         """Refuse a file that goes beyond a limit.
 
         Args:
-            name: The file.
             size_bytes: Its size.
             files: Number of files up to this one.
             total_bytes: Their size, this one included.
@@ -52,9 +53,11 @@ class BundleLimits:
         if size_bytes > self.file_bytes or total_bytes > self.total_bytes or files > self.files:
             raise BundleUnreadableError(
                 "the bundle is larger than this reader takes on",
-                got=f"{name!r} of {size_bytes} bytes; {files} files, {total_bytes} bytes",
+                got=f"{files} files, {total_bytes} bytes; the last of {size_bytes} bytes",
                 expected=f"files of at most {self.file_bytes} bytes, at most "
                 f"{self.files} of them, {self.total_bytes} bytes in all",
+                remedy="take the bundle from its source again, or another one with fewer known "
+                "answers",
             )
 
 
@@ -95,6 +98,20 @@ class Storage(Protocol):
         """
 
 
+def no_manifest(name: str) -> BundleUnreadableError:
+    """What is there is no bundle: nothing in it is named, since it is not ours.
+
+    Args:
+        name: What is missing.
+    """
+    return BundleUnreadableError(
+        f"what is there is no bundle: {name} is missing",
+        got="something else",
+        expected=f"{MANIFEST} and {MANIFEST_DIGEST}",
+        remedy="give the bundle itself, not the directory above or one inside it",
+    )
+
+
 @dataclass(frozen=True)
 class Directory:
     """A bundle as a directory.
@@ -117,9 +134,12 @@ class Directory:
 
         Raises:
             BundleTamperedError: A link, or something that is no plain file.
-            BundleUnreadableError: A limit is exceeded.
+            BundleUnreadableError: It holds no manifest, or a limit is exceeded.
             OSError: It cannot be listed.
         """
+        for name in (MANIFEST, MANIFEST_DIGEST):
+            if not (path / name).is_file():
+                raise no_manifest(name)
         return cls(path, dict(_walk(path, limits)))
 
     def read(self, name: str, at_most: int) -> bytes:
@@ -146,7 +166,10 @@ def _walk(directory: Path, limits: BundleLimits) -> Iterator[tuple[str, int]]:
                 details = entry.stat(follow_symlinks=False)
                 if is_link(Path(entry.path)):
                     raise BundleTamperedError(
-                        "the bundle holds a link", got=repr(name), expected="plain files only"
+                        "the bundle holds a link",
+                        got=named(name),
+                        expected="plain files only",
+                        remedy="take the bundle from its source again",
                     )
                 if stat.S_ISDIR(details.st_mode) and depth < DEPTH:
                     pending.append((f"{name}/", Path(entry.path), depth + 1))
@@ -154,10 +177,11 @@ def _walk(directory: Path, limits: BundleLimits) -> Iterator[tuple[str, int]]:
                 if not stat.S_ISREG(details.st_mode):
                     raise BundleTamperedError(
                         "the bundle holds something that is no plain file",
-                        got=repr(name),
+                        got=named(name),
                         expected=f"plain files, at most {DEPTH} directories deep",
+                        remedy="take the bundle from its source again",
                     )
                 count += 1
                 total += details.st_size
-                limits.check(name, details.st_size, count, total)
+                limits.check(details.st_size, count, total)
                 yield name, details.st_size
