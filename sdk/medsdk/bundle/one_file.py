@@ -12,7 +12,8 @@ import stat
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
@@ -24,7 +25,7 @@ from medsdk._refusals import (
     shown,
 )
 from medsdk.bundle.names import LONGEST_NAME, is_file_name
-from medsdk.bundle.storage import CHUNK_BYTES, BundleLimits, Storage
+from medsdk.bundle.storage import CHUNK_BYTES, BundleLimits, Storage, contents
 
 SUFFIX = ".medsdk"
 
@@ -115,11 +116,13 @@ class OneFile:
         path: The file.
         entries: The archive's files by name, in their order.
         sizes: As in `Storage`.
+        held: The file itself while `holding` it, then by one thread alone; else None.
     """
 
     path: Path
     entries: Mapping[str, Entry]
     sizes: Mapping[str, int]
+    held: BinaryIO | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def open(cls, path: Path, limits: BundleLimits) -> OneFile:
@@ -133,16 +136,36 @@ class OneFile:
             BundleUnreadableError: It is no archive in the canonical form, or a limit is exceeded.
             OSError: It cannot be read.
         """
+        with cls.holding(path, limits) as one:
+            return one.released()
+
+    @classmethod
+    @contextmanager
+    def holding(cls, path: Path, limits: BundleLimits) -> Iterator[OneFile]:
+        """As `open`, but every read is of the file that was there then, though it be replaced.
+
+        Args:
+            path: A file.
+            limits: The most that is taken on.
+
+        Raises:
+            BundleUnreadableError: As `open`.
+            OSError: It cannot be read.
+        """
         if not stat.S_ISREG(path.stat().st_mode):  # opening a named pipe would wait for ever
             _refuse_file("something that is no plain file")
         with path.open("rb") as file:
             entries = _read_index(file, os.fstat(file.fileno()).st_size, limits)
-        return cls(path, entries, {name: entry.size for name, entry in entries.items()})
+            yield cls(path, entries, {name: entry.size for name, entry in entries.items()}, file)
+
+    def released(self) -> OneFile:
+        """The same, opened anew for every read."""
+        return replace(self, held=None)
 
     def read(self, name: str, at_most: int) -> bytes:
         """As `Storage.read`."""
         entry = self.entries[name]
-        with self.path.open("rb") as file:
+        with self._file() as file:
             file.seek(entry.start)
             return file.read(min(at_most, entry.size))
 
@@ -150,7 +173,7 @@ class OneFile:
         """As `Storage.chunks`; the CRC-32 is checked at the end."""
         entry = self.entries[name]
         crc, left = 0, entry.size
-        with self.path.open("rb") as file:
+        with self._file() as file:
             file.seek(entry.start)
             while left and (chunk := file.read(min(left, CHUNK_BYTES))):
                 crc = zlib.crc32(chunk, crc)
@@ -163,6 +186,9 @@ class OneFile:
                 expected="those in the archive's headers",
                 remedy="take the bundle from its source again",
             )
+
+    def _file(self) -> AbstractContextManager[BinaryIO]:
+        return self.path.open("rb") if self.held is None else nullcontext(self.held)
 
 
 def write_one_file(
@@ -204,7 +230,7 @@ def _write_entry(file: BinaryIO, entry: Entry, storage: Storage) -> Entry:
     """Header and contents; the header again once the CRC-32 of what was written is known."""
     file.write(entry.local_header())
     size = crc = 0
-    for chunk in storage.chunks(entry.name):
+    for chunk in contents(storage, entry.name):
         crc = zlib.crc32(chunk, crc)
         size += len(chunk)
         file.write(chunk)
@@ -213,6 +239,7 @@ def _write_entry(file: BinaryIO, entry: Entry, storage: Storage) -> Entry:
             f"{entry.name} of the bundle changed while it was read",
             got=f"{size} bytes",
             expected=f"{entry.size} bytes",
+            remedy="run it again while nothing else writes there",
         )
     written = replace(entry, crc=crc)
     file.seek(entry.offset)

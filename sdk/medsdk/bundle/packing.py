@@ -12,7 +12,7 @@ from medsdk.atomic import new_directory, new_file
 from medsdk.bundle.one_file import OneFile, write_one_file
 from medsdk.bundle.placing import check_apart, check_place, default_directory, default_file
 from medsdk.bundle.reading import Bundle
-from medsdk.bundle.storage import Directory, Storage
+from medsdk.bundle.storage import Directory, Storage, contents
 
 Progress = Callable[[str, int, int | None], None]
 """Called with the phase, how many files are done, and how many there are (None: unknown)."""
@@ -145,7 +145,7 @@ def _write_files(folder: Path, storage: Storage, say: Progress) -> None:
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("xb") as file:
-                for chunk in storage.chunks(name):
+                for chunk in contents(storage, name):
                     file.write(chunk)
     except OSError as error:
         raise OutputNotWritableError.from_os("the bundle", error) from error

@@ -185,3 +185,35 @@ def _walk(directory: Path, limits: BundleLimits) -> Iterator[tuple[str, int]]:
                 total += details.st_size
                 limits.check(details.st_size, count, total)
                 yield name, details.st_size
+
+
+def cannot_read(what: str, error: OSError) -> BundleUnreadableError:
+    """What the operating system said about a bundle that is read, without the path.
+
+    Args:
+        what: The bundle, or a file of it.
+        error: The system's error.
+    """
+    return BundleUnreadableError(
+        f"{what} cannot be read",
+        got=error.strerror or type(error).__name__,
+        expected="a directory or a file that `medsdk export` wrote and this user may read",
+        remedy="look whether it is still there, whole and readable, and run it again",
+    )
+
+
+def contents(storage: Storage, name: str) -> Iterator[bytes]:
+    """`storage.chunks`, for whoever writes them: what fails here is the source.
+
+    Args:
+        storage: The bundle that is read.
+        name: A key of its `sizes`.
+
+    Raises:
+        BundleUnreadableError: The file cannot be read.
+        BundleTamperedError: As `Storage.chunks`.
+    """
+    try:
+        yield from storage.chunks(name)
+    except OSError as error:
+        raise cannot_read(f"{name} of the bundle", error) from error
