@@ -16,7 +16,7 @@ from medsdk._version import __version__
 from medsdk.atomic import new_directory, new_file
 from medsdk.bundle import Bundle, BundleWriter, Manifest, NetworkRecord, Variant
 from medsdk.bundle.one_file import SUFFIX, write_one_file
-from medsdk.bundle.packing import is_replaceable
+from medsdk.bundle.placing import check_place
 from medsdk.canonical import canonical_json, sha256_of, timestamp
 from medsdk.errors import OutputNotWritableError
 from medsdk.parity.verification import Verification, verify
@@ -436,13 +436,7 @@ def _check_request(request: ExportRequest) -> None:
             remedy="--model ROLE=FILE for each role",
         )
     timestamp()  # refuses a wrong SOURCE_DATE_EPOCH now rather than at the end
-    if request.replace and request.out.exists() and not is_replaceable(request.out):
-        raise ExportRefusedError(
-            "what is at --out is no bundle",
-            got="something else, which replacing would delete",
-            expected="a bundle, an empty directory, or nothing",
-            remedy="choose another --out",
-        )
+    check_place(request.out, replace=request.replace)
     if request.known_answers < 2:
         raise ExportRefusedError(
             "a bundle needs known answers",

@@ -3,9 +3,25 @@
 from __future__ import annotations
 
 import errno
+import reprlib
 from typing import Self
 
 from medsdk_runtimes.errors import MedsdkError
+
+
+def shown(value: object, most: int = 80) -> str:
+    """What an error may show of something that was read: on one line, nothing live, and clipped.
+
+    Args:
+        value: Text or another value of a document.
+        most: About how many characters of a text.
+
+    Returns:
+        Its `repr`, without the middle where it is long; about six items of a list or dict.
+    """
+    clip = reprlib.Repr()
+    clip.maxstring = clip.maxother = clip.maxlong = most
+    return clip.repr(value)
 
 
 class FormatVersionError(MedsdkError):
@@ -78,21 +94,22 @@ class OutputNotWritableError(MedsdkError):
     exit_status = 3
 
     @classmethod
-    def from_os(cls, what: str, error: OSError) -> Self:
+    def from_os(cls, what: str, error: Exception) -> Self:
         """What the operating system said, without the path.
 
         Args:
             what: What was being written.
-            error: The system's error.
+            error: The system's error, or what Python raises of a path that cannot be.
         """
         remedy = {
             errno.ENOSPC: "free some space or choose another place",
             errno.EROFS: "choose a place that can be written",
             errno.EACCES: "choose a place that can be written",
-        }.get(error.errno or 0, "choose another place")
+        }.get(getattr(error, "errno", None) or 0, "choose another place")
+        fallback = "a path that cannot be" if not isinstance(error, OSError) else "an error"
         return cls(
             f"{what} cannot be written",
-            got=error.strerror or type(error).__name__,
+            got=getattr(error, "strerror", None) or fallback,
             expected="a directory with room that this user may write to",
             remedy=remedy,
         )

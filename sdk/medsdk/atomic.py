@@ -31,8 +31,8 @@ def new_directory(target: Path, what: str, *, replace: bool = False) -> Iterator
     """
     with _fresh(target, what, replace=replace) as made:
         yield made
-        with _reported(what):
-            _publish(made, target)
+        with reported(what):
+            _publish(made, target, what, replace=replace)
 
 
 @contextmanager
@@ -54,22 +54,17 @@ def new_file(target: Path, what: str, *, replace: bool = False) -> Iterator[Path
     with _fresh(target, what, replace=replace) as folder:
         made = folder / "file"
         yield made
-        with _reported(what):
-            _publish(made, target)
+        with reported(what):
+            _publish(made, target, what, replace=replace)
 
 
 @contextmanager
 def _fresh(target: Path, what: str, *, replace: bool) -> Iterator[Path]:
-    with _reported(what):
-        there = target.exists()
+    with reported(what):
+        there = os.path.lexists(target)
     if there and not replace:
-        raise OutputNotWritableError(
-            f"{what} is there already",
-            got="an existing file or directory",
-            expected="a new place",
-            remedy="choose another --out, or give --force to replace it",
-        )
-    with _reported(what):
+        raise _there_already(target, what)
+    with reported(what):
         target.parent.mkdir(parents=True, exist_ok=True)
         made = _beside(target, "partial")
     try:
@@ -78,12 +73,26 @@ def _fresh(target: Path, what: str, *, replace: bool) -> Iterator[Path]:
         shutil.rmtree(made, ignore_errors=True)
 
 
-def _publish(made: Path, target: Path) -> None:
+def _there_already(target: Path, what: str) -> OutputNotWritableError:
+    remedy = "choose another place: --out, in Python `out`"
+    if target.is_file() or target.is_dir():  # no link that leads nowhere, no pipe, no device
+        remedy += "; or let it be replaced: --force, in Python `replace=True`"
+    return OutputNotWritableError(
+        f"{what} is there already",
+        got="something that exists",
+        expected="a new place",
+        remedy=remedy,
+    )
+
+
+def _publish(made: Path, target: Path, what: str, *, replace: bool) -> None:
     for path in made.rglob("*") if made.is_dir() else (made,):
         if path.is_file():
             with path.open("rb+") as file:
                 os.fsync(file.fileno())
-    if target.exists() and (made.is_dir() or target.is_dir()):
+    if not replace:
+        _appear(made, target, what)
+    elif target.exists() and (made.is_dir() or target.is_dir()):
         aside = _beside(target, "old")
         old = aside / "old"
         try:
@@ -100,6 +109,29 @@ def _publish(made: Path, target: Path) -> None:
     sync_directory(target.parent)
 
 
+def _appear(made: Path, target: Path, what: str) -> None:
+    """Where nothing is; what came there while the work was done stays as it is.
+
+    A directory is renamed, which the system refuses for all but an empty directory, where nothing
+    is lost. A file would take the place of another: it is linked instead.
+    """
+    try:
+        if made.is_dir():
+            made.rename(target)
+            return
+        try:
+            target.hardlink_to(made)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links: take the name first
+            target.touch(exist_ok=False)
+            made.replace(target)
+    except OSError as error:
+        if os.path.lexists(target):
+            raise _there_already(target, what) from error
+        raise
+
+
 def _beside(target: Path, kind: str) -> Path:
     """A fresh hidden directory next to `target`.
 
@@ -112,10 +144,19 @@ def _beside(target: Path, kind: str) -> Path:
 
 
 @contextmanager
-def _reported(what: str) -> Iterator[None]:
+def reported(what: str) -> Iterator[None]:
+    """What the system refuses, or Python of a path that cannot be, as an error without the path.
+
+    Args:
+        what: What was being written.
+
+    Raises:
+        OutputNotWritableError: For an OSError, the RuntimeError of a loop of links and the
+            ValueError of a path with a zero byte.
+    """
     try:
         yield
-    except OSError as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise OutputNotWritableError.from_os(what, error) from error
 
 
@@ -132,7 +173,7 @@ def write_file(target: Path, data: bytes, what: str) -> None:
     """
     partial: Path | None = None
     try:
-        with _reported(what):
+        with reported(what):
             target.parent.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(prefix=f".{target.name}.partial-", dir=target.parent)
             partial = Path(name)

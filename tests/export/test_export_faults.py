@@ -113,7 +113,7 @@ def test_an_existing_bundle_is_replaced_by_force_alone(
 ) -> None:
     out = tmp_path / "place" / "out"
     shutil.copytree(bundle_dir, out)
-    (out / "extra").write_bytes(b"x")
+    (out / "evidence" / "extra").write_bytes(b"x")
     before = _tree(out.parent)
     with pytest.raises(OutputNotWritableError, match="there already"):
         export_bundle(few.request(out))
@@ -133,8 +133,12 @@ def test_force_does_not_delete_what_is_no_bundle(kind: str, few: Any, tmp_path: 
     else:
         out.write_bytes(b"x")
     before = _tree(out.parent)
-    with pytest.raises(ExportRefusedError, match="no bundle"):
+    with pytest.raises(OutputNotWritableError, match="no bundle"):
         export_bundle(few.request(out, replace=True))
+    for place in (tmp_path / ("x" * 300), tmp_path / "a\0b"):
+        with pytest.raises(OutputNotWritableError) as caught:
+            export_bundle(few.request(place, replace=True))
+        assert str(tmp_path) not in str(caught.value)
     assert _tree(out.parent) == before
 
 

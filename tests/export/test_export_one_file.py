@@ -11,10 +11,9 @@ import medsdk
 from medsdk.bundle import Bundle
 from medsdk.bundle.one_file import OneFile, write_one_file
 from medsdk.bundle.storage import Storage
-from medsdk.errors import BundleTamperedError
+from medsdk.errors import BundleTamperedError, OutputNotWritableError
 from medsdk_export import build
 from medsdk_export.build import PHASES, export_bundle
-from medsdk_export.errors import ExportRefusedError
 
 
 def _names(folder: Path) -> list[str]:
@@ -44,7 +43,7 @@ def test_the_file_is_the_directory_packed(
     export_bundle(changed)
     assert _names(out.parent) == [out.name]
     out.write_bytes(b"PK\3\4 and no bundle")
-    with pytest.raises(ExportRefusedError, match="no bundle"):
+    with pytest.raises(OutputNotWritableError, match="no bundle"):
         export_bundle(changed)
 
 

@@ -13,19 +13,12 @@ from pydantic import (
     model_validator,
 )
 
+from medsdk.bundle.names import FilePath
 from medsdk.tasks.gates import Form
 from medsdk.tasks.schema import Task
 from medsdk.tasks.strict import FormatVersion, Name, Semver, Strict, Text
 
-MANIFEST = "manifest.json"
-MANIFEST_DIGEST = "manifest.sha256"
-
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-FILE_PATH = r"[a-z0-9][a-z0-9_.-]*(?:/[a-z0-9][a-z0-9_.-]*)*"
-FILE_PATH_LENGTH = 200
-FilePath = Annotated[str, Field(pattern=f"^{FILE_PATH}$", max_length=FILE_PATH_LENGTH)]
-"""A path inside the bundle: lower-case ASCII words, `/` between them, none starts with a dot.
-So no path climbs out, and none collides on a file system that folds case."""
 
 Status = Literal["shipped", "rejected", "unjudged"]
 Verdict = Literal["pass", "fail", "not-run", "not-conclusive", "advisory"]

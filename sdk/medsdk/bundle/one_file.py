@@ -8,13 +8,13 @@ zip a third of all single-byte changes would leave the contents as they were and
 from __future__ import annotations
 
 import os
-import re
 import stat
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import BinaryIO, NoReturn
 
 from medsdk._refusals import (
@@ -22,9 +22,10 @@ from medsdk._refusals import (
     BundleTamperedError,
     BundleUnreadableError,
     OutputNotWritableError,
+    shown,
 )
-from medsdk.bundle.manifest import FILE_PATH, FILE_PATH_LENGTH
-from medsdk.bundle.storage import CHUNK_BYTES, DEPTH, BundleLimits, Storage
+from medsdk.bundle.names import LONGEST_NAME, is_file_name
+from medsdk.bundle.storage import CHUNK_BYTES, BundleLimits, Storage, contents
 
 SUFFIX = ".medsdk"
 
@@ -115,11 +116,13 @@ class OneFile:
         path: The file.
         entries: The archive's files by name, in their order.
         sizes: As in `Storage`.
+        held: The file itself while `holding` it, then by one thread alone; else None.
     """
 
     path: Path
     entries: Mapping[str, Entry]
     sizes: Mapping[str, int]
+    held: BinaryIO | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def open(cls, path: Path, limits: BundleLimits) -> OneFile:
@@ -133,16 +136,36 @@ class OneFile:
             BundleUnreadableError: It is no archive in the canonical form, or a limit is exceeded.
             OSError: It cannot be read.
         """
+        with cls.holding(path, limits) as one:
+            return one.released()
+
+    @classmethod
+    @contextmanager
+    def holding(cls, path: Path, limits: BundleLimits) -> Iterator[OneFile]:
+        """As `open`, but every read is of the file that was there then, though it be replaced.
+
+        Args:
+            path: A file.
+            limits: The most that is taken on.
+
+        Raises:
+            BundleUnreadableError: As `open`.
+            OSError: It cannot be read.
+        """
         if not stat.S_ISREG(path.stat().st_mode):  # opening a named pipe would wait for ever
             _refuse_file("something that is no plain file")
         with path.open("rb") as file:
             entries = _read_index(file, os.fstat(file.fileno()).st_size, limits)
-        return cls(path, entries, {name: entry.size for name, entry in entries.items()})
+            yield cls(path, entries, {name: entry.size for name, entry in entries.items()}, file)
+
+    def released(self) -> OneFile:
+        """The same, opened anew for every read."""
+        return replace(self, held=None)
 
     def read(self, name: str, at_most: int) -> bytes:
         """As `Storage.read`."""
         entry = self.entries[name]
-        with self.path.open("rb") as file:
+        with self._file() as file:
             file.seek(entry.start)
             return file.read(min(at_most, entry.size))
 
@@ -150,7 +173,7 @@ class OneFile:
         """As `Storage.chunks`; the CRC-32 is checked at the end."""
         entry = self.entries[name]
         crc, left = 0, entry.size
-        with self.path.open("rb") as file:
+        with self._file() as file:
             file.seek(entry.start)
             while left and (chunk := file.read(min(left, CHUNK_BYTES))):
                 crc = zlib.crc32(chunk, crc)
@@ -163,6 +186,9 @@ class OneFile:
                 expected="those in the archive's headers",
                 remedy="take the bundle from its source again",
             )
+
+    def _file(self) -> AbstractContextManager[BinaryIO]:
+        return self.path.open("rb") if self.held is None else nullcontext(self.held)
 
 
 def write_one_file(
@@ -204,7 +230,7 @@ def _write_entry(file: BinaryIO, entry: Entry, storage: Storage) -> Entry:
     """Header and contents; the header again once the CRC-32 of what was written is known."""
     file.write(entry.local_header())
     size = crc = 0
-    for chunk in storage.chunks(entry.name):
+    for chunk in contents(storage, entry.name):
         crc = zlib.crc32(chunk, crc)
         size += len(chunk)
         file.write(chunk)
@@ -213,6 +239,7 @@ def _write_entry(file: BinaryIO, entry: Entry, storage: Storage) -> Entry:
             f"{entry.name} of the bundle changed while it was read",
             got=f"{size} bytes",
             expected=f"{entry.size} bytes",
+            remedy="run it again while nothing else writes there",
         )
     written = replace(entry, crc=crc)
     file.seek(entry.offset)
@@ -242,9 +269,9 @@ def _read_index(file: BinaryIO, size: int, limits: BundleLimits) -> dict[str, En
     at = offset = total = 0
     last = ""
     for number in range(1, files + 1):
-        entry = _read_central(directory[at : at + _CENTRAL.size + FILE_PATH_LENGTH], number, offset)
+        entry = _read_central(directory[at : at + _CENTRAL.size + LONGEST_NAME], number, offset)
         total += entry.size
-        limits.check(entry.name, entry.size, number, total)
+        limits.check(entry.size, number, total)
         if entry.name <= last:
             _refuse(f"entry {number} is {entry.name!r} after {last!r}", "each name once, sorted")
         if entry.end > start:
@@ -258,9 +285,14 @@ def _read_index(file: BinaryIO, size: int, limits: BundleLimits) -> dict[str, En
             f"{start - offset + directory_bytes - at} bytes that belong to no entry",
             "entries without gaps between or after them",
         )
+    folders: set[str] = set()
     for name in entries:
-        if any(str(parent) in entries for parent in PurePosixPath(name).parents):
-            _refuse(f"{name!r} lies below a file", "names that can be files of one directory")
+        folder = name.rpartition("/")[0]
+        while folder and folder not in folders:
+            folders.add(folder)
+            folder = folder.rpartition("/")[0]
+    if below := folders & entries.keys():
+        _refuse(f"something lies below {min(below)!r}", "names that can be files of one directory")
     for number, entry in enumerate(entries.values(), 1):
         file.seek(entry.offset)
         wanted = entry.local_header()
@@ -282,14 +314,14 @@ def _read_end(file: BinaryIO, size: int, limits: BundleLimits) -> tuple[int, int
     _, _, _, _, files, directory_bytes, _, _ = _END.unpack(end)
     start = size - _END.size - directory_bytes
     # So that what is read below is bounded, whatever the record claims.
-    longest = files * (_CENTRAL.size + FILE_PATH_LENGTH)
+    longest = files * (_CENTRAL.size + LONGEST_NAME)
     if start < 0 or directory_bytes > longest or files > MOST_FILES:
         _refuse(
             f"a central directory of {directory_bytes} bytes for {files} files",
             f"one that fits the file, at most {longest} bytes",
         )
     if files > limits.files:
-        limits.check("", 0, files, 0)
+        limits.check(0, files, 0)
     _compare("end record", end, _end_record(files, directory_bytes, start), _END, _END_FIELDS)
     return start, directory_bytes, files
 
@@ -301,12 +333,11 @@ def _read_central(record: bytes, number: int, offset: int) -> Entry:
         _refuse(f"{where}: cut short", "a whole header")
     fields = dict(zip(_CENTRAL_FIELDS, _CENTRAL.unpack_from(record), strict=True))
     name = record[_CENTRAL.size :][: fields["length of the name"]].decode("latin-1")
-    if (
-        fields["length of the name"] > FILE_PATH_LENGTH
-        or not re.fullmatch(FILE_PATH, name)
-        or name.count("/") > DEPTH
-    ):
-        _refuse(f"{where}: the name {name!r}", "lower-case ASCII words, as docs/bundle.md says")
+    if fields["length of the name"] > LONGEST_NAME or not is_file_name(name):
+        _refuse(
+            f"{where}: the name {shown(name, 220)}",
+            "lower-case ASCII words, as docs/bundle.md says",
+        )
     entry = Entry(name, fields["size"], fields["CRC-32"], offset)
     wanted = entry.central_header()
     _compare(where, record[: len(wanted)], wanted, _CENTRAL, _CENTRAL_FIELDS)

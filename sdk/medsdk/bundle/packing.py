@@ -7,17 +7,12 @@ from collections.abc import Callable
 from dataclasses import replace as changed
 from pathlib import Path
 
-from medsdk._refusals import (
-    BundleFormError,
-    BundleTamperedError,
-    BundleUnreadableError,
-    OutputNotWritableError,
-)
+from medsdk._refusals import BundleFormError, BundleTamperedError, OutputNotWritableError
 from medsdk.atomic import new_directory, new_file
-from medsdk.bundle.manifest import MANIFEST
-from medsdk.bundle.one_file import SUFFIX, OneFile, write_one_file
+from medsdk.bundle.one_file import OneFile, write_one_file
+from medsdk.bundle.placing import check_apart, check_place, default_directory, default_file
 from medsdk.bundle.reading import Bundle
-from medsdk.bundle.storage import BundleLimits, Directory, Storage
+from medsdk.bundle.storage import Directory, Storage, contents
 
 Progress = Callable[[str, int, int | None], None]
 """Called with the phase, how many files are done, and how many there are (None: unknown)."""
@@ -60,15 +55,9 @@ def pack(
             expected="a bundle's directory",
             remedy="use it as it is, or copy it",
         )
-    target = Path(out) if out is not None else _with_suffix(source)
-    if target.resolve().is_relative_to(source.resolve()):
-        raise OutputNotWritableError(
-            "the file would lie inside the bundle that it is made of",
-            got="a place in the bundle's directory",
-            expected="another place",
-            remedy="choose another --out",
-        )
-    _check_place(target, replace=replace)
+    target = Path(out) if out is not None else default_file(source)
+    check_apart(source, target)
+    check_place(target, replace=replace)
     with new_file(target, "the bundle", replace=replace) as made:
         write_one_file(made, bundle.storage, lambda done, total: say("packing", done, total))
         written = _same(bundle, made, say)
@@ -112,33 +101,13 @@ def unpack(
             expected="a bundle's .medsdk file",
             remedy="use it as it is, or copy it",
         )
-    target = Path(out) if out is not None else _without_suffix(source)
-    _check_place(target, replace=replace)
+    target = Path(out) if out is not None else default_directory(source)
+    check_apart(source, target)
+    check_place(target, replace=replace)
     with new_directory(target, "the bundle", replace=replace) as made:
         _write_files(made, bundle.storage, say)
         written = _same(bundle, made, say)
     return _moved(written, target)
-
-
-def is_replaceable(place: Path) -> bool:
-    """Whether a bundle may take the place of what is there, if the user said so.
-
-    Args:
-        place: An existing file or directory.
-
-    Returns:
-        True for a bundle, as far as names and an archive's headers tell, and for an empty
-        directory.
-
-    Raises:
-        OSError: It cannot be read.
-    """
-    if place.is_dir():
-        return (place / MANIFEST).is_file() or not any(place.iterdir())
-    try:
-        return MANIFEST in OneFile.open(place, BundleLimits()).sizes
-    except BundleUnreadableError:
-        return False
 
 
 def _silent(phase: str, done: int, total: int | None) -> None:
@@ -169,36 +138,6 @@ def _moved(bundle: Bundle, target: Path) -> Bundle:
     return changed(bundle, storage=changed(bundle.storage, path=target))
 
 
-def _with_suffix(source: Path) -> Path:
-    place = source if source.name not in ("", "..") else source.resolve()
-    return place.with_name(place.name + SUFFIX)
-
-
-def _without_suffix(source: Path) -> Path:
-    if source.suffix != SUFFIX:
-        raise BundleFormError(
-            "the file's name tells none for the directory",
-            got=f"a name that does not end in {SUFFIX}",
-            expected=f"NAME{SUFFIX}, or --out",
-            remedy="give --out DIR",
-        )
-    return source.with_suffix("")
-
-
-def _check_place(target: Path, *, replace: bool) -> None:
-    try:
-        refused = replace and target.exists() and not is_replaceable(target)
-    except OSError as error:
-        raise OutputNotWritableError.from_os("the bundle", error) from error
-    if refused:
-        raise OutputNotWritableError(
-            "what is at --out is no bundle",
-            got="something else, which replacing would delete",
-            expected="a bundle, an empty directory, or nothing",
-            remedy="choose another --out",
-        )
-
-
 def _write_files(folder: Path, storage: Storage, say: Progress) -> None:
     try:
         for number, name in enumerate(storage.sizes):
@@ -206,7 +145,7 @@ def _write_files(folder: Path, storage: Storage, say: Progress) -> None:
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("xb") as file:
-                for chunk in storage.chunks(name):
+                for chunk in contents(storage, name):
                     file.write(chunk)
     except OSError as error:
         raise OutputNotWritableError.from_os("the bundle", error) from error

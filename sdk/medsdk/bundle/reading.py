@@ -6,20 +6,32 @@ import hashlib
 import json
 import math
 import re
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from medsdk._refusals import BundleTamperedError, BundleUnreadableError
-from medsdk.bundle.manifest import MANIFEST, MANIFEST_DIGEST, Manifest
+from medsdk._refusals import BundleTamperedError, BundleUnreadableError, shown
+from medsdk.bundle.manifest import Manifest
+from medsdk.bundle.names import is_signature, named
 from medsdk.bundle.one_file import OneFile
-from medsdk.bundle.storage import BundleLimits, Directory, Storage
+from medsdk.bundle.storage import (
+    MANIFEST,
+    MANIFEST_DIGEST,
+    BundleLimits,
+    Directory,
+    Storage,
+    cannot_read,
+    no_manifest,
+)
 from medsdk.canonical import parse_json, sha256_of
 from medsdk.tasks.schema import Task
 from medsdk.tasks.versions import check_format_version, drop_optional
+
+_AGAIN = "take the bundle from its source again"
 
 _NPY_HEADER = re.compile(
     rb"\x93NUMPY(?:\x01\x00(..)|\x02\x00(....))"
@@ -67,31 +79,28 @@ class Bundle:
         """
         limits = limits or BundleLimits()
         try:
-            return cls._open(_storage(Path(path), limits), limits)
+            with _opened(Path(path), limits) as storage:
+                bundle = cls._open(storage, limits)
         except OSError as error:
-            raise BundleUnreadableError(
-                "the bundle cannot be read",
-                got=error.strerror or type(error).__name__,
-                expected="a directory or a file that `medsdk export` wrote",
-            ) from error
+            raise cannot_read("the bundle", error) from error
+        if isinstance(storage, OneFile):
+            return replace(bundle, storage=storage.released())
+        return bundle
 
     @classmethod
     def _open(cls, storage: Storage, limits: BundleLimits) -> Bundle:
         sizes = storage.sizes
         for name in (MANIFEST, MANIFEST_DIGEST):
             if name not in sizes:
+                raise no_manifest(name)
+        for name, most in ((MANIFEST, limits.manifest_bytes), (MANIFEST_DIGEST, 256)):
+            if sizes[name] > most:
                 raise BundleUnreadableError(
-                    f"what is there is no bundle: {name} is missing",
-                    got=f"{len(sizes)} other files",
-                    expected=f"{MANIFEST} and {MANIFEST_DIGEST}",
-                    remedy="give the bundle itself, not the directory above or one inside it",
+                    f"{name} is too large",
+                    got=f"{sizes[name]} bytes",
+                    expected=f"at most {most} bytes",
+                    remedy=_AGAIN,
                 )
-        if sizes[MANIFEST] > limits.manifest_bytes or sizes[MANIFEST_DIGEST] > 256:
-            raise BundleUnreadableError(
-                "the manifest is too large",
-                got=f"{sizes[MANIFEST]} bytes",
-                expected=f"at most {limits.manifest_bytes} bytes",
-            )
         text = storage.read(MANIFEST, sizes[MANIFEST])
         digest = sha256_of(text)
         # The exact bytes, so that no flipped byte of the digest file itself goes unseen.
@@ -100,9 +109,9 @@ class Bundle:
                 f"{MANIFEST} does not match {MANIFEST_DIGEST}",
                 got=f"sha256 {digest}",
                 expected="the digest that was written with it",
-                remedy="take the bundle from its source again",
+                remedy=_AGAIN,
             )
-        manifest = _parse_manifest(text)
+        manifest = _parse_manifest(text, limits)
         _check_files(storage, manifest)
         return cls(storage, manifest, digest, limits)
 
@@ -123,9 +132,7 @@ class Bundle:
         try:
             data = self.storage.read(name, record.size_bytes + 1)
         except OSError as error:
-            raise BundleUnreadableError(
-                f"{name} of the bundle cannot be read", got=error.strerror or ""
-            ) from error
+            raise cannot_read(f"{name} of the bundle", error) from error
         if len(data) != record.size_bytes or sha256_of(data) != record.sha256:
             raise _changed(name)
         return data
@@ -183,6 +190,7 @@ def parse_npy(data: bytes, name: str, limit_bytes: int) -> NDArray[np.generic]:
             f"the header of {name} does not fit its contents",
             got=f"dtype {dtype}, shape {shape}, {there} bytes of data",
             expected=f"an array of {expected} bytes, at most {limit_bytes}",
+            remedy=_AGAIN,
         )
     return np.frombuffer(data, dtype=dtype, offset=header.end()).reshape(shape)
 
@@ -190,19 +198,45 @@ def parse_npy(data: bytes, name: str, limit_bytes: int) -> NDArray[np.generic]:
 def _no_npy(name: str) -> BundleUnreadableError:
     return BundleUnreadableError(
         f"{name} is no .npy file that medsdk reads",
+        got="another header",
         expected="version 1.0 or 2.0, C order, little endian, a boolean or numeric dtype",
+        remedy=_AGAIN,
     )
 
 
-def _parse_manifest(text: bytes) -> Manifest:
+def _parse_manifest(text: bytes, limits: BundleLimits) -> Manifest:
+    parts = sum(text.count(mark) for mark in (b"[", b"{", b","))
+    if parts > limits.manifest_parts:  # each costs up to a kilobyte once it is parsed
+        raise BundleUnreadableError(
+            f"{MANIFEST} holds more than this reader takes on",
+            got=f"{parts} lists, objects and commas",
+            expected=f"at most {limits.manifest_parts}",
+            remedy=_AGAIN,
+        )
     try:
         document = parse_json(text)
     except ValueError as error:
         raise BundleUnreadableError(
-            f"{MANIFEST} is no JSON that medsdk reads", got=str(error)
+            f"{MANIFEST} is no JSON that medsdk reads",
+            got=str(error),
+            expected="UTF-8, each key once in its object, finite numbers",
+            remedy=_AGAIN,
         ) from error
     if not isinstance(document, dict):
-        raise BundleUnreadableError(f"{MANIFEST} is no JSON object", got=type(document).__name__)
+        raise BundleUnreadableError(
+            f"{MANIFEST} is no JSON object",
+            got=type(document).__name__,
+            expected="an object",
+            remedy=_AGAIN,
+        )
+    listed = document.get("files")
+    if isinstance(listed, dict) and len(listed) > limits.files:
+        raise BundleUnreadableError(
+            f"{MANIFEST} lists more files than this reader takes on",
+            got=f"{len(listed)} files",
+            expected=f"at most {limits.files}",
+            remedy=_AGAIN,
+        )
     check_format_version(document.get("format_version"), "the bundle")
     document = drop_optional(document, set(Manifest.model_fields))
     task = document.get("task")
@@ -212,20 +246,22 @@ def _parse_manifest(text: bytes) -> Manifest:
     try:
         return Manifest.model_validate_json(json.dumps(document))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         key = ".".join(str(part) for part in first["loc"])
+        key, message = shown(key)[1:-1], shown(first["msg"], 300)[1:-1]
         raise BundleUnreadableError(
             f"{MANIFEST} is not what a bundle's manifest must be",
-            got=f"{key}: {first['msg']} ({error.error_count()} problems)",
+            got=f"{key}: {message} ({error.error_count()} problems)",
             expected="what docs/bundle.md describes",
+            remedy=_AGAIN,
         ) from error
 
 
-def _storage(path: Path, limits: BundleLimits) -> Storage:
+def _opened(path: Path, limits: BundleLimits) -> AbstractContextManager[Storage]:
     if path.is_dir():
-        return Directory.open(path, limits)
+        return nullcontext(Directory.open(path, limits))
     if path.exists():
-        return OneFile.open(path, limits)
+        return OneFile.holding(path, limits)
     raise BundleUnreadableError(
         "there is no bundle",
         got="nothing at that path",
@@ -239,8 +275,7 @@ def _check_files(storage: Storage, manifest: Manifest) -> None:
     found = {
         name
         for name in storage.sizes
-        if name not in (MANIFEST, MANIFEST_DIGEST)
-        and not re.fullmatch(r"signature(\.[a-z0-9.]+)?", name)
+        if name not in (MANIFEST, MANIFEST_DIGEST) and not is_signature(name)
     }
     missing = sorted(manifest.files.keys() - found)
     extra = sorted(found - manifest.files.keys())
@@ -248,9 +283,9 @@ def _check_files(storage: Storage, manifest: Manifest) -> None:
         raise BundleTamperedError(
             "the bundle's files are not those of its manifest",
             got=f"missing: {', '.join(missing[:5]) or 'none'}; "
-            f"extra: {', '.join(map(repr, extra[:5])) or 'none'}",
+            f"extra: {', '.join(map(named, extra[:5])) or 'none'}",
             expected=f"the {len(manifest.files)} files that {MANIFEST} lists",
-            remedy="take the bundle from its source again",
+            remedy=_AGAIN,
         )
     for name, record in manifest.files.items():
         if storage.sizes[name] != record.size_bytes:
@@ -268,5 +303,5 @@ def _changed(name: str) -> BundleTamperedError:
         f"{name} of the bundle is not what was written",
         got="another sha256 or size",
         expected=f"the digest in {MANIFEST}",
-        remedy="take the bundle from its source again",
+        remedy=_AGAIN,
     )

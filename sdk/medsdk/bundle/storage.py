@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Protocol
 
 from medsdk._refusals import BundleTamperedError, BundleUnreadableError
+from medsdk.bundle.names import DEPTH, named
 from medsdk_runtimes.operating_system import is_link
 
 CHUNK_BYTES = 1024 * 1024
-DEPTH = 8
-"""How many directories deep a file may lie."""
+
+MANIFEST = "manifest.json"
+MANIFEST_DIGEST = "manifest.sha256"
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class BundleLimits:
 
     Attributes:
         manifest_bytes: Size of `manifest.json`.
+        manifest_parts: How many `[`, `{` and `,` stand in it, in texts too: what parsing it costs.
         file_bytes: Size of one file.
         total_bytes: Size of all files.
         files: Number of files.
@@ -30,16 +33,16 @@ class BundleLimits:
     """
 
     manifest_bytes: int = 16 * 1024**2
+    manifest_parts: int = 700_000
     file_bytes: int = 2 * 1024**3
     total_bytes: int = 16 * 1024**3
     files: int = 65_536
     array_bytes: int = 1024**3
 
-    def check(self, name: str, size_bytes: int, files: int, total_bytes: int) -> None:
+    def check(self, size_bytes: int, files: int, total_bytes: int) -> None:
         """Refuse a file that goes beyond a limit.
 
         Args:
-            name: The file.
             size_bytes: Its size.
             files: Number of files up to this one.
             total_bytes: Their size, this one included.
@@ -50,9 +53,11 @@ class BundleLimits:
         if size_bytes > self.file_bytes or total_bytes > self.total_bytes or files > self.files:
             raise BundleUnreadableError(
                 "the bundle is larger than this reader takes on",
-                got=f"{name!r} of {size_bytes} bytes; {files} files, {total_bytes} bytes",
+                got=f"{files} files, {total_bytes} bytes; the last of {size_bytes} bytes",
                 expected=f"files of at most {self.file_bytes} bytes, at most "
                 f"{self.files} of them, {self.total_bytes} bytes in all",
+                remedy="take the bundle from its source again, or another one with fewer known "
+                "answers",
             )
 
 
@@ -93,6 +98,20 @@ class Storage(Protocol):
         """
 
 
+def no_manifest(name: str) -> BundleUnreadableError:
+    """What is there is no bundle: nothing in it is named, since it is not ours.
+
+    Args:
+        name: What is missing.
+    """
+    return BundleUnreadableError(
+        f"what is there is no bundle: {name} is missing",
+        got="something else",
+        expected=f"{MANIFEST} and {MANIFEST_DIGEST}",
+        remedy="give the bundle itself, not the directory above or one inside it",
+    )
+
+
 @dataclass(frozen=True)
 class Directory:
     """A bundle as a directory.
@@ -115,9 +134,12 @@ class Directory:
 
         Raises:
             BundleTamperedError: A link, or something that is no plain file.
-            BundleUnreadableError: A limit is exceeded.
+            BundleUnreadableError: It holds no manifest, or a limit is exceeded.
             OSError: It cannot be listed.
         """
+        for name in (MANIFEST, MANIFEST_DIGEST):
+            if not (path / name).is_file():
+                raise no_manifest(name)
         return cls(path, dict(_walk(path, limits)))
 
     def read(self, name: str, at_most: int) -> bytes:
@@ -144,7 +166,10 @@ def _walk(directory: Path, limits: BundleLimits) -> Iterator[tuple[str, int]]:
                 details = entry.stat(follow_symlinks=False)
                 if is_link(Path(entry.path)):
                     raise BundleTamperedError(
-                        "the bundle holds a link", got=repr(name), expected="plain files only"
+                        "the bundle holds a link",
+                        got=named(name),
+                        expected="plain files only",
+                        remedy="take the bundle from its source again",
                     )
                 if stat.S_ISDIR(details.st_mode) and depth < DEPTH:
                     pending.append((f"{name}/", Path(entry.path), depth + 1))
@@ -152,10 +177,43 @@ def _walk(directory: Path, limits: BundleLimits) -> Iterator[tuple[str, int]]:
                 if not stat.S_ISREG(details.st_mode):
                     raise BundleTamperedError(
                         "the bundle holds something that is no plain file",
-                        got=repr(name),
+                        got=named(name),
                         expected=f"plain files, at most {DEPTH} directories deep",
+                        remedy="take the bundle from its source again",
                     )
                 count += 1
                 total += details.st_size
-                limits.check(name, details.st_size, count, total)
+                limits.check(details.st_size, count, total)
                 yield name, details.st_size
+
+
+def cannot_read(what: str, error: OSError) -> BundleUnreadableError:
+    """What the operating system said about a bundle that is read, without the path.
+
+    Args:
+        what: The bundle, or a file of it.
+        error: The system's error.
+    """
+    return BundleUnreadableError(
+        f"{what} cannot be read",
+        got=error.strerror or type(error).__name__,
+        expected="a directory or a file that `medsdk export` wrote and this user may read",
+        remedy="look whether it is still there, whole and readable, and run it again",
+    )
+
+
+def contents(storage: Storage, name: str) -> Iterator[bytes]:
+    """`storage.chunks`, for whoever writes them: what fails here is the source.
+
+    Args:
+        storage: The bundle that is read.
+        name: A key of its `sizes`.
+
+    Raises:
+        BundleUnreadableError: The file cannot be read.
+        BundleTamperedError: As `Storage.chunks`.
+    """
+    try:
+        yield from storage.chunks(name)
+    except OSError as error:
+        raise cannot_read(f"{name} of the bundle", error) from error

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from medsdk._refusals import OutputNotWritableError
-from medsdk.bundle.manifest import MANIFEST, MANIFEST_DIGEST, FileRecord, Manifest
+from medsdk._refusals import BundleFormError, OutputNotWritableError, shown
+from medsdk.bundle.manifest import FileRecord, Manifest
+from medsdk.bundle.names import is_file_name
+from medsdk.bundle.storage import MANIFEST, MANIFEST_DIGEST
 from medsdk.canonical import canonical_json, sha256_of
 
 
@@ -36,8 +38,16 @@ class BundleWriter:
 
         Raises:
             ValueError: The name was added before.
+            BundleFormError: No file of a bundle may have that name.
             OutputNotWritableError: The place is full or cannot be written.
         """
+        if not is_file_name(name):
+            raise BundleFormError(
+                "a file of the bundle would have a name that it may not have",
+                got=shown(name),
+                expected="the names that docs/bundle.md describes",
+                remedy="give the task's role, output or variant another name",
+            )
         if name in self.files:
             raise ValueError(f"{name} was added before")
         self._write(name, data)

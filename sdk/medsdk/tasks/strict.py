@@ -19,8 +19,10 @@ class Strict(BaseModel):
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(?:[-_][a-z0-9]+)*$", max_length=64)]
 """Lower-case words joined by - or _: roles, thresholds, axes, variants."""
 
-Text = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
-"""A sentence or two for people."""
+_PRINTABLE = r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]*$"
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=2000, pattern=_PRINTABLE)]
+"""A sentence or two for people; tabs and newlines are the only control characters."""
 
 Semver = Annotated[str, StringConstraints(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$")]
 """MAJOR.MINOR.PATCH."""

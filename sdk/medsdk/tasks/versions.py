@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from medsdk._refusals import FormatVersionError
+from medsdk._refusals import FormatVersionError, shown
 from medsdk.tasks.strict import FORMAT_VERSION
 
 READ_MAJORS = tuple(
@@ -34,7 +34,7 @@ def check_format_version(value: object, name: str) -> None:
     if match is None or int(match[1]) not in READ_MAJORS:
         raise FormatVersionError(
             f"{name} is of a format version that this release does not read",
-            got=f"format_version = {value!r}",
+            got=f"format_version = {shown(value)}",
             expected=f"major version {' or '.join(map(str, READ_MAJORS))}, for instance "
             f"{FORMAT_VERSION!r}",
             remedy="update medsdk for a newer document; make an older one again",

@@ -76,6 +76,17 @@ def test_signing_by_hand_gives_a_good_bundle(folder: Path, document: Document, s
         "bündel",
         "ａ",
         "x" * 201,
+        "aux",
+        "nul.onnx",
+        "a/con",
+        "com1/x",
+        "a/lpt9.tar.gz",
+        "prn.x.y",
+        "a.",
+        "a./b",
+        "_a",
+        "a/-b",
+        "/".join("abcdefghij"),
     ],
 )
 def test_paths_that_a_bundle_cannot_have_are_refused(

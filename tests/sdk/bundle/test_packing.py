@@ -91,7 +91,7 @@ def test_the_wrong_form_is_named(bundle_dir: Path, packed: Path, tmp_path: Path)
 def test_a_file_inside_its_own_bundle_is_refused(folder: Path) -> None:
     before = _tree(folder.parent)
     for out in (folder, folder / "x.medsdk", folder / "networks/x.medsdk", folder / "a/../x"):
-        with pytest.raises(OutputNotWritableError, match="inside the bundle"):
+        with pytest.raises(OutputNotWritableError, match="would lie in the one"):
             medsdk.pack(folder, out, replace=True)
     assert _tree(folder.parent) == before
 
@@ -149,6 +149,8 @@ Old = Callable[[Path], object]
 def _old_directory(place: Path) -> None:
     place.mkdir(parents=True)
     (place / "manifest.json").write_bytes(b"old")
+    (place / "manifest.sha256").write_bytes(b"0" * 64 + b"\n")
+    (place / "networks").mkdir()
 
 
 def _old_file(place: Path) -> None:
