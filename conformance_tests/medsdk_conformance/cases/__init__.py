@@ -11,6 +11,7 @@ from medsdk_conformance.cases import (
     dense,
     edges,
     elementwise,
+    foreign,
     networks,
     pooling,
     quantized,
@@ -30,5 +31,6 @@ CASES: tuple[Case, ...] = (
     *edges.CASES,
     *networks.CASES,
     *quantized.CASES,
+    *foreign.CASES,
 )
 """Every numeric case."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medsdk_conformance.case import Case, Problem, float32, problem
-from medsdk_conformance.graphs import node
+from medsdk_conformance.graphs import FOREIGN_OPSETS, OPSET, node
 from medsdk_conformance.oracles import convolve
 
 Form = Literal["A", "B"]
@@ -68,6 +68,7 @@ def _layer(
     *,
     relu: bool = False,
     residual: bool = False,
+    opset: int = OPSET,
     **attributes: Any,  # noqa: ANN401 - attributes of the operator
 ) -> Callable[[], Problem]:
     """A case's builder: one quantized layer, with a ReLU or a residual addition after it."""
@@ -149,7 +150,7 @@ def _layer(
                 node("Add", [other_d, "c_d"], "sum"),
             ]
             last = "sum"
-        return problem([*layer, *_pair(last, "y", "y")], calls, w=weights, **constants)
+        return problem([*layer, *_pair(last, "y", "y")], calls, opset=opset, w=weights, **constants)
 
     return build
 
@@ -221,6 +222,24 @@ CASES: tuple[Case, ...] = (
         "Conv 3x3, float bias, and the addition of another tensor",
         _layer("B", "Conv", (16, 16, 3, 3), (16, 9, 9), residual=True),
         steps=2,
+    ),
+    *(
+        _case(
+            f"quantized-conv-opset-{opset}",
+            "A",
+            f"Conv 3x3, Relu; opset {opset}",
+            _layer("A", "Conv", (16, 16, 3, 3), (16, 9, 9), relu=True, opset=opset),
+        )
+        for opset in FOREIGN_OPSETS
+    ),
+    *(
+        _case(
+            f"quantized-conv-symmetric-opset-{opset}",
+            "B",
+            f"Conv 3x3, float bias; opset {opset}",
+            _layer("B", "Conv", (16, 16, 3, 3), (16, 9, 9), opset=opset),
+        )
+        for opset in FOREIGN_OPSETS
     ),
 )
 """Every quantized graph."""
