@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
 import onnx
 
-from medsdk_runtimes import Session, Settings
-from medsdk_runtimes.errors import GraphRefusedError
-from tests.conformance.planted import Fault
+from medsdk_runtimes import Array, Capability, Session, Settings
+from medsdk_runtimes.errors import GraphRefusedError, TensorMismatchError
+from tests.conformance.planted import Fault, Outputs, Wrapped
 
 
 class Dated(Fault):
@@ -25,3 +30,48 @@ class OnlyOwn(Fault):
         if onnx.load_from_string(onnx_bytes).opset_import[0].version != 20:
             raise GraphRefusedError("a graph of another opset")
         return super().open(onnx_bytes, settings)
+
+
+@dataclass(frozen=True)
+class Without(Fault):
+    """Declares everything but some capabilities, `lacking`; does not refuse what needs them."""
+
+    lacking: frozenset[Capability] = frozenset()
+
+    @property
+    def capabilities(self) -> Any:
+        return self.inner.capabilities - self.lacking  # type: ignore[attr-defined]
+
+
+class Refusing(Without):
+    """The same with the refusals that the rule asks for."""
+
+    def open(self, onnx_bytes: bytes, settings: Settings) -> Session:
+        if settings.precision == "int8" or b"linear" in onnx_bytes:
+            raise GraphRefusedError("not with this library")
+        return super().open(onnx_bytes, settings)
+
+
+class Zeroed(Wrapped):
+    """Gives zeros."""
+
+    def _run(self, tensors: Mapping[str, Array]) -> Outputs:
+        return {name: np.zeros_like(array) for name, array in super()._run(tensors).items()}
+
+
+class SaysFloat(Wrapped):
+    """Runs a quantized graph and says that it is float32."""
+
+    def __init__(self, inner: Session) -> None:
+        super().__init__(inner)
+        self.effective = replace(self.effective, precision="fp32")
+
+
+class OneImage(Wrapped):
+    """Takes a batch of 1 where the batch is dynamic, and refuses others: no fault."""
+
+    def _run(self, tensors: Mapping[str, Array]) -> Outputs:
+        for spec in self.inputs:
+            if spec.shape and spec.shape[0] is None and len(tensors[spec.name]) != 1:
+                raise TensorMismatchError("this engine was built for one image")
+        return super()._run(tensors)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
 from medsdk_conformance import CASES, examine
 from medsdk_conformance.graphs import FOREIGN_OPSETS
-from medsdk_runtimes import Runtime, available
-from tests.conformance import planted_values
+from medsdk_runtimes import Capability, Runtime, available
+from tests.conformance import planted, planted_values
+from tests.conformance.planted_values import Without
 
 pytestmark = pytest.mark.skipif(not available(), reason="no runtime to plant a fault in")
 
@@ -17,9 +19,30 @@ FOREIGN = {
     case.id for case in CASES if case.id.rpartition("-opset-")[2] in map(str, FOREIGN_OPSETS)
 }
 
+
+def _needing(capability: Capability) -> set[str]:
+    return {case.id for case in CASES if case.capability == capability}
+
+
 FAULTS: dict[str, tuple[Callable[[Runtime], Runtime], set[str]]] = {
     "refuses-ir-10": (planted_values.Dated, {"conv", "gemm", "softmax", "quantized-conv"}),
     "refuses-other-opsets": (planted_values.OnlyOwn, FOREIGN),
+    "undeclared-quantized-wrong": (
+        partial(Without, wrap=planted_values.Zeroed, lacking=frozenset({"int8-asymmetric"})),
+        _needing("int8-asymmetric"),
+    ),
+    "undeclared-resize-wrong": (
+        partial(Without, wrap=planted_values.Zeroed, lacking=frozenset({"resize-linear"})),
+        _needing("resize-linear"),
+    ),
+    "undeclared-batch-wrong": (
+        partial(Without, wrap=planted.FixedBatch, lacking=frozenset({"dynamic-batch"})),
+        {"conv", "gemm", "softmax", "not-a-number-layers", "quantized-conv"},
+    ),
+    "undeclared-precision-wrong": (
+        partial(Without, wrap=planted_values.SaysFloat, lacking=frozenset({"int8"})),
+        _needing("int8"),
+    ),
 }
 """Runtimes with a fault, and the cases that find it."""
 
@@ -33,3 +56,22 @@ def test_a_planted_fault_is_found(fault: str) -> None:
     plant, expected = FAULTS[fault]
     assert expected
     assert _failed(plant(available()[0]), expected) == expected
+
+
+def test_what_is_refused_or_right_without_being_declared_decides_nothing() -> None:
+    lacking: frozenset[Capability] = frozenset({"int8", "int8-asymmetric", "resize-linear"})
+    ids = {case.id for case in CASES if case.capability in lacking}
+    for kind in (Without, planted_values.Refusing):
+        results = examine(kind(available()[0], lacking=lacking), ids)
+        assert {result.verdict for result in results} == {"not-run"}
+        word = "refuses" if kind is planted_values.Refusing else "gives the right values"
+        assert all(word in result.detail for result in results)
+
+
+def test_who_takes_one_batch_size_alone_passes_what_it_declares() -> None:
+    lacking: frozenset[Capability] = frozenset({"dynamic-batch"})
+    results = examine(
+        Without(available()[0], planted_values.OneImage, lacking),
+        {case.id for case in CASES},
+    )
+    assert [result for result in results if result.verdict == "fail"] == []

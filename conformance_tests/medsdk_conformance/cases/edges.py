@@ -14,7 +14,7 @@ from medsdk_conformance.graphs import node, product
 
 def _several() -> Problem:
     """Names that neither alphabet nor use puts in the graph's order; sums tell them apart."""
-    left, right = normal(18, 2, 3), normal(19, 2, 3)
+    left, right = normal(18, 1, 3), normal(19, 1, 3)
     return problem(
         [
             node("Add", ["alpha", "zeta"], "m_sum"),
@@ -36,13 +36,14 @@ def _inner_output() -> Problem:
     return problem(
         [node("Relu", ["x"], "features"), node("ReduceSum", ["features", "axes"], "logit")],
         [({"x": x}, {"logit": float32(features.sum(1, keepdims=True)), "features": features})],
+        dynamic=False,
         axes=np.array([1]),
     )
 
 
 def _names() -> Problem:
     """As TensorFlow names things, and as nobody should."""
-    x = normal(47, 2, 3)
+    x = normal(47, 1, 3)
     return problem(
         [node("Neg", ["serving_default_x:0"], "model/Größe/BiasAdd:0")],
         [({"serving_default_x:0": x}, {"model/Größe/BiasAdd:0": -x})],
@@ -51,7 +52,7 @@ def _names() -> Problem:
 
 def _twice() -> Problem:
     """One value as two outputs."""
-    x = normal(48, 2, 3)
+    x = normal(48, 1, 3)
     return problem(
         [
             node("Neg", ["x"], "n"),
