@@ -47,7 +47,7 @@ class OnnxReference:
     @property
     def capabilities(self) -> frozenset[Capability]:
         """Everything but the execution of quantized graphs in 8 bits."""
-        return frozenset(CAPABILITIES) - {"int8", "int8-asymmetric"}
+        return frozenset(CAPABILITIES) - {"int8", "int8-asymmetric", "int8-full-range"}
 
     @property
     def conformance_exceptions(self) -> Mapping[str, str]:

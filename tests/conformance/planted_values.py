@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import onnx
+from onnx import numpy_helper
 
-from medsdk_runtimes import Array, Capability, Session, Settings
+from medsdk_runtimes import CAPABILITIES, Array, Capability, Session, Settings
 from medsdk_runtimes.errors import GraphRefusedError, TensorMismatchError
-from tests.conformance.planted import Fault, Outputs, Wrapped
+from tests.conformance.planted import Fault, Nudged, Outputs, Wrapped
 
 
 class Dated(Fault):
@@ -50,6 +51,23 @@ class Refusing(Without):
         if settings.precision == "int8" or b"linear" in onnx_bytes:
             raise GraphRefusedError("not with this library")
         return super().open(onnx_bytes, settings)
+
+
+class NoDotProduct(Fault):
+    """Declares full range, and adds one where weights have more than 7 bits: they saturated."""
+
+    @property
+    def capabilities(self) -> Any:
+        return frozenset(CAPABILITIES)
+
+    def open(self, onnx_bytes: bytes, settings: Settings) -> Session:
+        session = super().open(onnx_bytes, settings)
+        weights = [
+            numpy_helper.to_array(tensor).astype(np.int64)
+            for tensor in onnx.load_from_string(onnx_bytes).graph.initializer
+            if tensor.data_type == onnx.TensorProto.INT8 and tensor.name == "w"
+        ]
+        return Nudged(session) if any(np.abs(item).max() > 64 for item in weights) else session
 
 
 class Zeroed(Wrapped):

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import onnx
 import pytest
+from onnx import numpy_helper
 
 from medsdk_conformance import CASES, examine
 from medsdk_conformance.graphs import FOREIGN_OPSETS
@@ -43,6 +45,7 @@ FAULTS: dict[str, tuple[Callable[[Runtime], Runtime], set[str]]] = {
         partial(Without, wrap=planted_values.SaysFloat, lacking=frozenset({"int8"})),
         _needing("int8"),
     ),
+    "saturates": (planted_values.NoDotProduct, _needing("int8-full-range")),
 }
 """Runtimes with a fault, and the cases that find it."""
 
@@ -75,3 +78,30 @@ def test_who_takes_one_batch_size_alone_passes_what_it_declares() -> None:
         {case.id for case in CASES},
     )
     assert [result for result in results if result.verdict == "fail"] == []
+
+
+def test_who_declares_no_full_range_may_saturate_there_but_not_with_7_bits() -> None:
+    """No runtime can refuse it: a graph does not tell what its sums will be."""
+    full = _needing("int8-full-range")
+    runtime = Without(available()[0], planted_values.Zeroed, lacking=frozenset({"int8-full-range"}))
+    results = examine(runtime, full)
+    assert {result.verdict for result in results} == {"not-run"}
+    assert all("not compared" in result.detail for result in results)
+    assert _failed(runtime, _needing("int8")) == _needing("int8")
+    lies = Without(available()[0], planted_values.SaysFloat, lacking=frozenset({"int8-full-range"}))
+    assert _failed(lies, full) == full
+
+
+def test_full_range_is_asked_in_both_forms_and_nowhere_else() -> None:
+    for case in CASES:
+        if case.precision != "int8":
+            continue
+        weights = next(
+            numpy_helper.to_array(tensor).astype(int)
+            for tensor in onnx.load_from_string(case.build().onnx).graph.initializer
+            if tensor.name == "w"
+        )
+        full = case.capability == "int8-full-range"
+        assert (abs(weights).max() > 64) == full, case.id
+    besides = {case.besides for case in CASES if case.capability == "int8-full-range"}
+    assert besides == {"int8", "int8-asymmetric"}
