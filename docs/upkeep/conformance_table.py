@@ -36,8 +36,8 @@ Instruction set for 8-bit integers of the machine that wrote it: `{isa}`. All of
 `int8-full-range`.
 
 - **yes**: passes.
-- **not declared**: the runtime does not say that it can; it refuses, or its values are right (those of
-  `int8-full-range` are not compared).
+- **not declared**: the runtime does not say that it can; it refuses, or its values are right
+  (those of `int8-full-range` are not compared).
 - **exception**: fails, as the runtime declares with a reason.
 - **not tested**: the runtime, or what the item needs, is not on the machine that wrote this page.
 - **FAILS**: declared, and not kept.

@@ -12,7 +12,7 @@ from onnx import numpy_helper
 
 from medsdk_runtimes import CAPABILITIES, Array, Capability, Session, Settings
 from medsdk_runtimes.errors import GraphRefusedError, TensorMismatchError
-from tests.conformance.planted import Fault, Nudged, Outputs, Wrapped
+from tests.conformance.planted import Fault, Hiding, Nudged, Outputs, Wrapped
 
 
 class Dated(Fault):
@@ -75,6 +75,60 @@ class Zeroed(Wrapped):
 
     def _run(self, tensors: Mapping[str, Array]) -> Outputs:
         return {name: np.zeros_like(array) for name, array in super()._run(tensors).items()}
+
+
+@dataclass(frozen=True)
+class HidesIn(Fault):
+    """Gives 0 for NaN where the graph has an operator."""
+
+    operator: bytes = b"Conv"
+
+    def open(self, onnx_bytes: bytes, settings: Settings) -> Session:
+        session = super().open(onnx_bytes, settings)
+        return Hiding(session) if self.operator in onnx_bytes else session
+
+
+class LargeInBfloat16(Wrapped):
+    """Takes bfloat16 where there are 32 channels or more."""
+
+    def _run(self, tensors: Mapping[str, Array]) -> Outputs:
+        found = super()._run(tensors)
+        if not any(array.ndim == 4 and array.shape[1] >= 32 for array in tensors.values()):
+            return found
+        return {
+            name: (np.asarray(array, np.float32).view(np.uint32) & np.uint32(0xFFFF0000)).view(
+                np.float32
+            )
+            for name, array in found.items()
+        }
+
+
+class ShortOffsets(Wrapped):
+    """Counts values with 16 bits, and leaves what is beyond at 0."""
+
+    def _run(self, tensors: Mapping[str, Array]) -> Outputs:
+        found = super()._run(tensors)
+        for array in found.values():
+            array.reshape(-1)[65536:] = 0
+        return found
+
+
+class WrongAtBatch(Wrapped):
+    """Has a kernel for one batch size that is wrong."""
+
+    batch = 8
+
+    def _run(self, tensors: Mapping[str, Array]) -> Outputs:
+        found = super()._run(tensors)
+        if any(array.ndim > 2 and len(array) == self.batch for array in tensors.values()):
+            return {name: np.zeros_like(array) for name, array in found.items()}
+        return found
+
+
+class WrongAtMany(WrongAtBatch):
+    """The same for one of vectors' usual sizes."""
+
+    batch = 64
 
 
 class SaysFloat(Wrapped):

@@ -13,6 +13,7 @@ from medsdk_conformance import CASES, examine
 from medsdk_conformance.graphs import FOREIGN_OPSETS
 from medsdk_runtimes import Capability, Runtime, available
 from tests.conformance import planted, planted_values
+from tests.conformance.planted import Fault
 from tests.conformance.planted_values import Without
 
 pytestmark = pytest.mark.skipif(not available(), reason="no runtime to plant a fault in")
@@ -45,6 +46,25 @@ FAULTS: dict[str, tuple[Callable[[Runtime], Runtime], set[str]]] = {
         partial(Without, wrap=planted_values.SaysFloat, lacking=frozenset({"int8"})),
         _needing("int8"),
     ),
+    "hides-nan-in-conv": (
+        planted_values.HidesIn,
+        {"not-a-number-conv", "not-a-number-pointwise", "not-a-number-depthwise"},
+    ),
+    "hides-nan-in-matmul": (
+        partial(planted_values.HidesIn, operator=b"MatMul"),
+        {"not-a-number-matmul", "not-a-number-layers"},
+    ),
+    "bfloat16-in-wide-layers": (
+        partial(Fault, wrap=planted_values.LargeInBfloat16),
+        {"sized-conv", "sized-conv-depthwise"},
+    ),
+    "16-bit-offsets": (
+        partial(Fault, wrap=planted_values.ShortOffsets),
+        {"sized-conv", "sized-conv-first", "sized-conv-depthwise", "sized-max-pool"}
+        | {"sized-matmul"},
+    ),
+    "wrong-at-batch-8": (partial(Fault, wrap=planted_values.WrongAtBatch), {"conv-batches"}),
+    "wrong-at-batch-64": (partial(Fault, wrap=planted_values.WrongAtMany), {"conv-batches"}),
     "saturates": (planted_values.NoDotProduct, _needing("int8-full-range")),
 }
 """Runtimes with a fault, and the cases that find it."""

@@ -17,6 +17,7 @@ from medsdk_conformance.cases import (
     quantized,
     resizing,
     shapes,
+    sizes,
 )
 
 __all__ = ["CASES", "Call", "Case", "Problem", "Tensors"]
@@ -32,5 +33,6 @@ CASES: tuple[Case, ...] = (
     *networks.CASES,
     *quantized.CASES,
     *foreign.CASES,
+    *sizes.CASES,
 )
 """Every numeric case."""
