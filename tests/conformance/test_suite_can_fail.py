@@ -24,7 +24,7 @@ REFUSALS = {
     *("external-data", "custom-domain", "unknown-operator", "bfloat16-edges", "truncated"),
     *("trailing-bytes", "garbage", "empty", "path"),
 }
-WEIGHTS = {"weights-in-turn", "weights-at-once"}
+WEIGHTS = {"weights-in-turn", "weights-at-once", "weights-one-value"}
 
 SESSIONS: dict[str, tuple[Callable[..., Any], set[str]]] = {
     "another-dtype": (planted.Wide, {"conv", "gemm", "several-inputs-and-outputs"}),

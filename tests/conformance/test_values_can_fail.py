@@ -65,9 +65,18 @@ FAULTS: dict[str, tuple[Callable[[Runtime], Runtime], set[str]]] = {
     ),
     "wrong-at-batch-8": (partial(Fault, wrap=planted_values.WrongAtBatch), {"conv-batches"}),
     "wrong-at-batch-64": (partial(Fault, wrap=planted_values.WrongAtMany), {"conv-batches"}),
+    "caches-by-head": (planted_values.CachesByPart, {"weights-one-value"}),
+    "caches-by-tail": (
+        partial(planted_values.CachesByPart, part=(-4096, None)),
+        {"weights-one-value"},
+    ),
+    "caches-by-every-16th-byte": (
+        partial(planted_values.CachesByPart, part=(None, None, 16)),
+        {"weights-one-value"},
+    ),
     "saturates": (planted_values.NoDotProduct, _needing("int8-full-range")),
 }
-"""Runtimes with a fault, and the cases that find it."""
+"""Runtimes with a fault, and the items that find it."""
 
 
 def _failed(runtime: Runtime, ids: set[str]) -> set[str]:
