@@ -40,7 +40,7 @@ SESSIONS: dict[str, tuple[Callable[..., Any], set[str]]] = {
     "32-bit-integers": (planted.Narrow, {"wide-integers"}),
     "batch-of-one": (planted.FixedBatch, {"conv", "conv-large-batch", "threads-batches"}),
     "takes-anything": (planted.Obliging, {*INPUTS, "base-class"}),
-    "hides-failures": (planted.Numb, {"fails-while-it-runs"}),
+    "hides-failures": (planted.Numb, {"fails-while-it-runs", "fails-by-its-values"}),
     "returns-a-list": (planted.AsList, {"conv", "threads", "outputs-fresh", "close"}),
     "returns-nothing": (planted.Nothing, {"conv", "threads", "outputs-fresh", "close"}),
     "returns-lists-inside": (planted.ListsInside, {"conv", "outputs-fresh"}),
