@@ -15,6 +15,10 @@ from medsdk_runtimes import CAPABILITIES, Capability, Runtime
 
 ALL: frozenset[Capability] = frozenset(CAPABILITIES)
 
+OF_THE_PROCESSOR: frozenset[Capability] = frozenset({"int8-full-range"})
+"""What a runtime lacks because of the machine and cannot refuse, since the graph does not tell: who
+does not declare it says that its values may differ there, so they are not compared."""
+
 
 def capabilities_of(runtime: Runtime) -> frozenset[Capability]:
     """What `runtime` declares, or everything where it declares nothing that can be read.

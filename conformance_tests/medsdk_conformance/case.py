@@ -43,12 +43,13 @@ class Case:
 
     Attributes:
         id: Stable name.
-        capability: What a runtime needs to be asked.
+        capability: What a runtime needs to be asked; it is counted there.
         asks: What the graph does, in a few words.
         build: Makes the graph, the inputs and the expected outputs.
         precision: What the graph is opened in.
         atol: Absolute tolerance.
         rtol: Relative tolerance.
+        besides: What it needs as well, or None.
     """
 
     id: str
@@ -58,6 +59,7 @@ class Case:
     precision: Precision = "fp32"
     atol: float = 2e-5
     rtol: float = 1e-5
+    besides: Capability | None = None
 
 
 def normal(seed: int, *shape: int) -> NDArray[np.float32]:

@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-OPSET = 17
-"""What graphs are made in unless a case says otherwise."""
-_IR_VERSIONS = {17: 8, 20: 9}
+OPSET = 20
+"""What graphs are made in unless a case says otherwise: what medsdk's bundles hold."""
+IR_VERSIONS = {13: 7, 17: 8, OPSET: 10, 21: 10}
+"""By opset, the IR version that graphs are made in."""
+FOREIGN_OPSETS = tuple(opset for opset in IR_VERSIONS if opset != OPSET)
+"""Opsets of graphs that somebody else exported and quantized; a few cases have them."""
 
 Axes = Sequence[int | str]
 Edge = tuple[str, str, Axes]
@@ -49,7 +52,7 @@ def model(
         [numpy_helper.from_array(array, name) for name, array in tensors.items()],
     )
     return helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR_VERSIONS[OPSET]
+        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSIONS[OPSET]
     )
 
 
@@ -66,7 +69,7 @@ def serialized(
 def at_opset(made: Any, opset: int) -> bytes:  # noqa: ANN401 - ModelProto
     """The bytes of a model whose nodes are meant in another opset."""
     made.opset_import[0].version = opset
-    made.ir_version = _IR_VERSIONS[opset]
+    made.ir_version = IR_VERSIONS[opset]
     return bytes(made.SerializeToString())
 
 

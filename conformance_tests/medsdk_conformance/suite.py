@@ -9,16 +9,24 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from medsdk_conformance.capabilities import (
+    OF_THE_PROCESSOR,
     capabilities_of,
     declaration_problems,
     exceptions_of,
 )
-from medsdk_conformance.case import Case
+from medsdk_conformance.case import Call, Case
 from medsdk_conformance.cases import CASES
-from medsdk_conformance.check import Check, NotTestableError, RuleBrokenError, Subject
+from medsdk_conformance.check import Check, NotTestableError, RuleBrokenError, Subject, require
 from medsdk_conformance.checks import CHECKS
 from medsdk_conformance.comparing import compare
 from medsdk_runtimes import Capability, Runtime
+from medsdk_runtimes.errors import (
+    GraphRefusedError,
+    InferenceFailedError,
+    PrecisionMismatchError,
+    SettingRefusedError,
+    TensorMismatchError,
+)
 
 Item = Case | Check
 Verdict = Literal["pass", "fail", "not-run", "advisory"]
@@ -59,8 +67,9 @@ class Result:
     Attributes:
         id: Of the case or check.
         capability: That it needs, or None.
-        verdict: `not-run` where the runtime does not declare the capability or this machine
-            cannot tell; `advisory` where it failed as the runtime says beforehand.
+        verdict: `not-run` where the runtime does not declare the capability, and does not break
+            the rule for that (`_solve`), or where this machine cannot tell; `advisory` where it
+            failed as the runtime says beforehand.
         detail: Why it is not `pass`; empty where it passed.
     """
 
@@ -115,22 +124,34 @@ def judge_item(runtime: Runtime, item: Item, device: str | None = None) -> Resul
     """`examine_item` without regard to the exceptions that the runtime declares."""
     capabilities = capabilities_of(runtime)
     needed = item.capability
-    if needed is not None and needed not in capabilities:
-        return Result(item.id, needed, "not-run", f"the runtime does not declare {needed!r}")
+    missing = needs_of(item) - capabilities
+    undeclared = bool(missing)
+    without = f"the runtime does not declare {', '.join(map(repr, sorted(missing)))}"
+    if undeclared and not isinstance(item, Case):
+        return Result(item.id, needed, "not-run", without)
     try:
         subject = Subject(runtime, device or first_device(runtime), capabilities)
         if isinstance(item, Case):
-            _solve(subject, item)
+            outcome = _solve(subject, item)
+            if undeclared:
+                return Result(item.id, needed, "not-run", f"{without}, and {outcome}")
         else:
             item.run(subject)
     except RuleBrokenError as broken:
-        return Result(item.id, needed, "fail", one_line(str(broken)))
+        told = f"{without}, and does not refuse: {broken}" if undeclared else str(broken)
+        return Result(item.id, needed, "fail", one_line(told))
     except NotTestableError as reason:
         return Result(item.id, needed, "not-run", str(reason))
     # A runtime may raise anything, and whatever it is, it is an answer.
     except Exception as error:  # noqa: BLE001
         return Result(item.id, needed, "fail", words(error))
     return Result(item.id, needed, "pass")
+
+
+def needs_of(item: Item) -> frozenset[Capability]:
+    """The capabilities that a runtime needs to be held to an item."""
+    besides = item.besides if isinstance(item, Case) else None
+    return frozenset(needed for needed in (item.capability, besides) if needed is not None)
 
 
 def first_device(runtime: Runtime) -> str:
@@ -145,12 +166,56 @@ def first_device(runtime: Runtime) -> str:
     return devices[0].name
 
 
-def _solve(subject: Subject, case: Case) -> None:
+_GRAPH_REFUSED = (GraphRefusedError, PrecisionMismatchError, SettingRefusedError)
+_CALL_REFUSED = (InferenceFailedError, TensorMismatchError)
+
+
+def _solve(subject: Subject, case: Case) -> str:
+    """Ask for a case's values.
+
+    Who does not declare what the case needs may refuse the graph, and who does not declare
+    `dynamic-batch` may refuse a call of other shapes than the first. What is not refused has to
+    be right.
+
+    Returns:
+        What came of it, for a case that is not declared.
+
+    Raises:
+        RuleBrokenError: Other values, or another precision than asked.
+    """
     problem = case.build()
-    dynamic = "dynamic-batch" in subject.capabilities
-    with closing(subject.open(problem.onnx, precision=case.precision)) as session:
-        for call in problem.calls if dynamic else problem.calls[:1]:
-            compare(case, session.run(call.inputs), call.expected)
+    missing = needs_of(case) - subject.capabilities
+    declared = not missing
+    try:
+        session = subject.open(problem.onnx, precision=case.precision)
+    except _GRAPH_REFUSED as error:
+        if declared:
+            raise
+        return f"refuses it with {type(error).__name__}"
+    refused = 0
+    with closing(session):
+        found = session.effective.precision
+        require(found == case.precision, f"{case.precision} asked, {found} runs")
+        for call in problem.calls:
+            must_take = declared and (
+                "dynamic-batch" in subject.capabilities or _same_shapes(call, problem.calls[0])
+            )
+            try:
+                outputs = session.run(call.inputs)
+            except _CALL_REFUSED:
+                if must_take:
+                    raise
+                refused += 1
+                continue
+            if not missing & OF_THE_PROCESSOR:
+                compare(case, outputs, call.expected)
+    if missing & OF_THE_PROCESSOR:
+        return "its values were not compared"
+    return "refuses the call" if refused == len(problem.calls) else "gives the right values"
+
+
+def _same_shapes(one: Call, other: Call) -> bool:
+    return all(array.shape == other.inputs[name].shape for name, array in one.inputs.items())
 
 
 _PATH = re.compile(r"\S*[/\\]\S*")

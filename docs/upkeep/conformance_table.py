@@ -9,6 +9,7 @@ the table where all of them are.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +19,9 @@ from medsdk_conformance.kit import run_kit
 from medsdk_conformance.reporting import describe_items, describe_report
 from medsdk_conformance.suite import ITEMS
 from medsdk_runtimes import CAPABILITIES, RUNTIMES, available
+from medsdk_runtimes.machine import identify
 
+PROCESSOR_SECTION = "int8-full-range"
 PAGE = Path(__file__).parents[1] / "conformance-table.md"
 
 _HEAD = """\
@@ -28,19 +31,27 @@ Written by `python docs/upkeep/conformance_table.py` from the results of `medsdk
 test compares it with what the installed runtimes do now. What the capabilities mean, and how to
 read an exception: [conformance.md](conformance.md).
 
+Instruction set for 8-bit integers of the machine that wrote it: `{isa}`. All of `int8` and
+`int8-asymmetric` have weights of 7 bits; those of 8 bits, which depend on it, are in
+`int8-full-range`.
+
 - **yes**: passes.
-- **not declared**: the runtime does not say that it can, so it was not asked.
+- **not declared**: the runtime does not say that it can; it refuses, or its values are right
+  (those of `int8-full-range` are not compared).
 - **exception**: fails, as the runtime declares with a reason.
 - **not tested**: the runtime, or what the item needs, is not on the machine that wrote this page.
 - **FAILS**: declared, and not kept.
 """
 
 
-def support_text(documents: Mapping[str, ConformanceDocument | None]) -> str:
+def support_text(
+    documents: Mapping[str, ConformanceDocument | None], isa: str | None = None
+) -> str:
     """The page.
 
     Args:
         documents: What the kit found, by runtime; None where it is not installed.
+        isa: Instruction-set tier that it was found on; None takes this machine's.
     """
     asked = describe_items(ITEMS).items
     heads = [
@@ -51,7 +62,7 @@ def support_text(documents: Mapping[str, ConformanceDocument | None]) -> str:
         name: {item.id: item for item in document.items} if document else {}
         for name, document in documents.items()
     }
-    lines = [_HEAD]
+    lines = [_HEAD.format(isa=identify(()).isa if isa is None else isa)]
     for capability in (None, *CAPABILITIES):
         lines += [
             f"## {f'`{capability}`' if capability else 'Every runtime'}",
@@ -65,6 +76,18 @@ def support_text(documents: Mapping[str, ConformanceDocument | None]) -> str:
                 lines.append(f"| `{item.id}` | {_plain(item.asks)} | {' | '.join(cells)} |")
         lines.append("")
     return "\n".join(lines)
+
+
+def up_to_date(written: str, now: str) -> bool:
+    """Whether two pages say the same of what does not depend on the instruction set.
+
+    On the same instruction set, whether they are the same.
+    """
+    isa = re.compile(r": `(.*)`\.")
+    section = re.compile(rf"## `{PROCESSOR_SECTION}`\n.*?(?=\n## )", re.S)
+    if isa.findall(written)[:1] != isa.findall(now)[:1]:
+        written, now = (section.sub("", isa.sub("", text, count=1)) for text in (written, now))
+    return written == now
 
 
 def _cell(item: ConformanceItem | None) -> str:
@@ -103,7 +126,7 @@ def main(arguments: Sequence[str]) -> int:
     text = support_text(measure())
     if not arguments:
         PAGE.write_bytes(text.encode())
-    elif PAGE.read_text(encoding="utf-8") != text:
+    elif not up_to_date(PAGE.read_text(encoding="utf-8"), text):
         sys.stderr.write(
             f"{PAGE.name} is not up to date: python docs/upkeep/conformance_table.py\n"
         )

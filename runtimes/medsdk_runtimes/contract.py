@@ -35,6 +35,7 @@ Capability = Literal[
     "fp32",
     "int8",
     "int8-asymmetric",
+    "int8-full-range",
     "dynamic-batch",
     "optimise-off",
     "three-axes",
@@ -47,6 +48,8 @@ Capability = Literal[
 - `int8`: execute symmetrically quantized graphs in 8-bit integers (form B: S8, zero points 0,
   float biases).
 - `int8-asymmetric`: the same with zero points (form A: U8 activations, INT32 biases).
+- `int8-full-range`: run such graphs exactly where weights have all 8 bits too. Not every processor
+  can: AVX2 adds neighbouring products in 16 bits, which saturate.
 - `dynamic-batch`: take another batch size at every call.
 - `optimise-off`: open a graph with `Settings.optimise` off.
 - `three-axes`: convolve and pool over three axes, as networks for clips do.

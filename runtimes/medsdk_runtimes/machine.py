@@ -42,6 +42,8 @@ _TIERS = (
     ("asimd", "neon"),
 )
 
+_DOT_PRODUCTS = frozenset({"amx", "avx512_vnni", "avx2_vnni"})
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -102,6 +104,16 @@ def identify(libraries: tuple[str, ...] = LIBRARIES) -> Machine:
 def isa_tier(flags: frozenset[str]) -> str:
     """Best instruction-set tier among a processor's flags (Linux's names); empty if none."""
     return next((tier for flag, tier in _TIERS if flag in flags), "")
+
+
+def sums_bytes_exactly(flags: frozenset[str]) -> bool:
+    """Whether libraries have exact 8-bit layers on an x86 processor with these flags (Linux's).
+
+    With a dot product (VNNI, AMX) sums of products of bytes are made in 32 bits. Without one
+    libraries take `vpmaddubsw`, whose sums of two products saturate at 16 bits. False where it is
+    not known: on Arm, where it was not measured, and on Windows, which does not tell.
+    """
+    return isa_tier(flags) in _DOT_PRODUCTS
 
 
 def _versions(names: tuple[str, ...]) -> dict[str, str]:

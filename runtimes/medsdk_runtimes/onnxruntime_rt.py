@@ -28,6 +28,8 @@ from medsdk_runtimes.errors import (
     SettingRefusedError,
 )
 from medsdk_runtimes.graph import INTEGER_LAYERS, LAYERS, GraphFacts, GraphLimits, scan
+from medsdk_runtimes.machine import sums_bytes_exactly
+from medsdk_runtimes.operating_system import cpu_flags
 
 # onnxruntime ships no types that mypy reads; the names say what is meant.
 _Module: TypeAlias = Any
@@ -69,7 +71,8 @@ class OnnxRuntime:
     @property
     def capabilities(self) -> frozenset[Capability]:
         """What the conformance tests may ask of it."""
-        return frozenset(CAPABILITIES)
+        exact = sums_bytes_exactly(cpu_flags())
+        return frozenset(CAPABILITIES) - (frozenset() if exact else {"int8-full-range"})
 
     def availability(self) -> Availability:
         """Whether onnxruntime imports."""

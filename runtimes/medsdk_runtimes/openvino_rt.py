@@ -46,6 +46,8 @@ from medsdk_runtimes.errors import (
     SettingRefusedError,
 )
 from medsdk_runtimes.graph import GraphFacts
+from medsdk_runtimes.machine import sums_bytes_exactly
+from medsdk_runtimes.operating_system import cpu_flags
 
 # openvino ships no types that mypy reads; the names say what is meant.
 _Module: TypeAlias = Any
@@ -89,7 +91,9 @@ class OpenVino:
     @property
     def capabilities(self) -> frozenset[Capability]:
         """What the conformance tests may ask of it."""
-        return frozenset(CAPABILITIES) - {"optimise-off"}
+        # Held to an older instruction set it may compute as an older processor does.
+        exact = sums_bytes_exactly(cpu_flags()) and ISA_VARIABLE not in os.environ
+        return frozenset(CAPABILITIES) - {"optimise-off", *(() if exact else ("int8-full-range",))}
 
     def availability(self) -> Availability:
         """Whether openvino imports."""

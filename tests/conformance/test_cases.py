@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 from medsdk.bundle.reading import Bundle
-from medsdk_conformance import CASES, Case
+from medsdk_conformance import CASES, Case, graphs
 from medsdk_conformance.comparing import compare
+from medsdk_export import graphs as export_graphs
 from medsdk_runtimes.graph import scan
 
 REFERENCE_IS_WRONG = {
@@ -29,9 +31,8 @@ def test_the_reference_evaluator_agrees(case: Case, request: pytest.FixtureReque
     model = onnx.load_from_string(problem.onnx)
     onnx.checker.check_model(model, full_check=True)
     if case.precision == "int8":
-        # The evaluator has QuantizeLinear from opset 19 on; at 20 it means the same.
-        model.opset_import[0].version = 20
-        model.ir_version = 9
+        # The evaluator has QuantizeLinear from opset 19 on; there it means the same.
+        model.opset_import[0].version = max(19, model.opset_import[0].version)
     evaluator = ReferenceEvaluator(model)
     for call in problem.calls:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -43,6 +44,19 @@ def test_the_reference_evaluator_agrees(case: Case, request: pytest.FixtureReque
             for name, result in zip(evaluator.output_names, results, strict=True)
         }
         compare(case, found, call.expected)
+
+
+def test_graphs_are_made_as_the_exports_are() -> None:
+    """A runtime that refuses what bundles hold may not pass."""
+    assert graphs.OPSET == export_graphs.OPSET
+    assert set(graphs.FOREIGN_OPSETS) <= set(export_graphs.READ_OPSETS)
+    made = Counter(
+        (facts.opsets[""], facts.ir_version)
+        for facts in (scan(case.build().onnx) for case in CASES)
+    )
+    assert set(made) == set(graphs.IR_VERSIONS.items())
+    assert made[graphs.OPSET, 10] > len(CASES) * 0.9
+    assert min(made.values()) >= 4
 
 
 def test_the_padded_pool_is_what_the_standard_says() -> None:

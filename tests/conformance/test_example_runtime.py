@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -9,9 +10,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from medsdk_conformance import ITEMS
+import pytest
 
-UNDECLARED = {"int8", "int8-asymmetric"}
+from medsdk_conformance import ITEMS
+from tests.conformance.conftest import EXAMPLE
+
+UNDECLARED = {"int8", "int8-asymmetric", "int8-full-range"}
 
 
 def _medsdk(target: Path, *words: str) -> tuple[int, Any]:
@@ -38,6 +42,24 @@ def test_it_passes_by_its_declared_capabilities(example_packages: Path) -> None:
         else:
             assert verdicts[item.id] == ("not-run" if item.capability in UNDECLARED else "pass")
     assert UNDECLARED.isdisjoint(document["capabilities"])
+
+
+@pytest.mark.parametrize(
+    ("version", "faulty"),
+    [("1.21.0", True), ("1.23.2", True), ("1.24.0", False), ("2.0", False), ("", False)],
+)
+def test_its_exception_is_for_the_versions_that_have_the_fault(
+    version: str, faulty: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = importlib.util.spec_from_file_location("example", EXAMPLE / "medsdk_onnx_reference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr("onnx.__version__", version)
+    assert set(module.RUNTIME.conformance_exceptions) == (
+        {"max-pool-stride-1"} if faulty else set()
+    )
 
 
 def test_doctor_finds_it_and_it_computes(example_packages: Path) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from medsdk_conformance import CASES
-from medsdk_conformance.graphs import affine, model, node, serialized
+from medsdk_conformance.graphs import OPSET, affine, model, node, serialized
 from medsdk_runtimes.errors import GraphRefusedError
 from medsdk_runtimes.graph import GraphFacts, GraphLimits, scan
 
@@ -116,7 +116,7 @@ def test_metadata_and_the_second_name_of_the_standard_domain():
     proto.opset_import[0].domain = "ai.onnx"
     facts = scan(proto.SerializeToString())
     assert facts.metadata == {"who": "ä"}
-    assert facts.opsets == {"": 17}
+    assert facts.opsets == {"": OPSET}
 
 
 # --- refused ----------------------------------------------------------------------------------

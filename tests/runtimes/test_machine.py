@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medsdk_runtimes import operating_system
-from medsdk_runtimes.machine import identify, isa_tier
+from medsdk_runtimes import onnxruntime_rt, openvino_rt, operating_system
+from medsdk_runtimes.machine import identify, isa_tier, sums_bytes_exactly
+from medsdk_runtimes.onnxruntime_rt import OnnxRuntime
+from medsdk_runtimes.openvino_rt import OpenVino
 
 
 def test_the_identity_is_stable_and_complete():
@@ -68,6 +70,33 @@ def test_nothing_private_is_in_it():
 )
 def test_tiers(flags, tier):
     assert isa_tier(frozenset(flags)) == tier
+
+
+@pytest.mark.parametrize(
+    ("flags", "exact"),
+    [
+        ({"avx2", "avx512f", "avx512_vnni", "amx_int8"}, True),
+        ({"avx2", "avx512f", "avx512_vnni"}, True),
+        ({"avx2", "avx_vnni"}, True),
+        ({"avx2", "avx512f"}, False),
+        ({"avx2"}, False),
+        ({"asimd", "asimddp", "i8mm"}, False),
+        (set(), False),
+    ],
+)
+def test_bytes_are_summed_exactly_where_a_dot_product_is_known(flags, exact):
+    assert sums_bytes_exactly(frozenset(flags)) is exact
+
+
+@pytest.mark.parametrize("flags", [{"avx2"}, {"avx2", "avx512f", "avx512_vnni"}])
+def test_the_own_runtimes_declare_what_the_processor_can(flags, monkeypatch):
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    for module in (onnxruntime_rt, openvino_rt):
+        monkeypatch.setattr(module, "cpu_flags", lambda: frozenset(flags))
+    for runtime in (OnnxRuntime(), OpenVino()):
+        assert ("int8-full-range" in runtime.capabilities) is ("avx512_vnni" in flags)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert "int8-full-range" not in OpenVino().capabilities
 
 
 # --- the operating system ---------------------------------------------------------------------

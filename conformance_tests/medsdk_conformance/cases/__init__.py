@@ -11,11 +11,13 @@ from medsdk_conformance.cases import (
     dense,
     edges,
     elementwise,
+    foreign,
     networks,
     pooling,
     quantized,
     resizing,
     shapes,
+    sizes,
 )
 
 __all__ = ["CASES", "Call", "Case", "Problem", "Tensors"]
@@ -30,5 +32,7 @@ CASES: tuple[Case, ...] = (
     *edges.CASES,
     *networks.CASES,
     *quantized.CASES,
+    *foreign.CASES,
+    *sizes.CASES,
 )
 """Every numeric case."""

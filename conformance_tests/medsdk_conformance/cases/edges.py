@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from medsdk_conformance.case import Call, Case, Problem, float32, normal, problem
 from medsdk_conformance.graphs import node, product
+from medsdk_conformance.oracles import convolve
 
 
 def _several() -> Problem:
     """Names that neither alphabet nor use puts in the graph's order; sums tell them apart."""
-    left, right = normal(18, 2, 3), normal(19, 2, 3)
+    left, right = normal(18, 1, 3), normal(19, 1, 3)
     return problem(
         [
             node("Add", ["alpha", "zeta"], "m_sum"),
@@ -36,13 +37,14 @@ def _inner_output() -> Problem:
     return problem(
         [node("Relu", ["x"], "features"), node("ReduceSum", ["features", "axes"], "logit")],
         [({"x": x}, {"logit": float32(features.sum(1, keepdims=True)), "features": features})],
+        dynamic=False,
         axes=np.array([1]),
     )
 
 
 def _names() -> Problem:
     """As TensorFlow names things, and as nobody should."""
-    x = normal(47, 2, 3)
+    x = normal(47, 1, 3)
     return problem(
         [node("Neg", ["serving_default_x:0"], "model/Größe/BiasAdd:0")],
         [({"serving_default_x:0": x}, {"model/Größe/BiasAdd:0": -x})],
@@ -51,7 +53,7 @@ def _names() -> Problem:
 
 def _twice() -> Problem:
     """One value as two outputs."""
-    x = normal(48, 2, 3)
+    x = normal(48, 1, 3)
     return problem(
         [
             node("Neg", ["x"], "n"),
@@ -168,6 +170,52 @@ def _not_a_number_layers() -> Problem:
     )
 
 
+def _not_a_number_matmul() -> Problem:
+    """Spoils the row that it is in."""
+    weights = normal(92, 4, 3)
+    given = np.array([[[1, np.nan, 3, 4], [1, 2, 3, 4], [np.inf, 0, 0, 0]]], np.float32)
+    sums = np.zeros((1, 3, 3))
+    sums[0, 0] = np.nan
+    sums[0, 1] = given[0, 1].astype(np.float64) @ weights
+    sums[0, 2] = np.sign(weights[0]) * np.inf
+    return problem(
+        [node("MatMul", ["x", "w"], "y")], [({"x": given}, {"y": float32(sums)})], w=weights
+    )
+
+
+def _not_a_number_conv(kernel: int, groups: int, strides: list[int]) -> Callable[[], Problem]:
+    """Spoils the outputs whose window it is in, and no other.
+
+    Not with stride 1 where channels are mixed: Winograd's tiles spread it, and are honest.
+    """
+
+    def build() -> Problem:
+        given, weights = normal(93, 1, 8, 9, 9), normal(94, 8, 8 // groups, kernel, kernel)
+        given[0, 3, 4, 4] = np.nan
+        spoilt = np.zeros_like(given, np.float64)
+        spoilt[0, 3, 4, 4] = 1
+        clean = np.nan_to_num(given).astype(np.float64)
+        ones = np.ones_like(weights, np.float64)
+        reached = convolve(spoilt, ones, strides=strides, groups=groups) > 0
+        y = convolve(clean, weights.astype(np.float64), strides=strides, groups=groups)
+        return problem(
+            [
+                node(
+                    "Conv",
+                    ["x", "w"],
+                    "y",
+                    pads=[kernel // 2] * 4,
+                    strides=strides,
+                    group=groups,
+                )
+            ],
+            [({"x": given}, {"y": float32(np.where(reached, np.nan, y))})],
+            w=weights,
+        )
+
+    return build
+
+
 CASES: tuple[Case, ...] = (
     Case(
         "several-inputs-and-outputs",
@@ -196,9 +244,33 @@ CASES: tuple[Case, ...] = (
     ),
     Case("not-a-number", "fp32", "NaN and infinities through Add", _not_a_number, atol=0, rtol=0),
     Case(
+        "not-a-number-matmul",
+        "fp32",
+        "NaN and infinity through MatMul, other rows unharmed",
+        _not_a_number_matmul,
+    ),
+    Case(
+        "not-a-number-conv",
+        "fp32",
+        "NaN through Conv 3x3, stride 2, where its window reaches",
+        _not_a_number_conv(3, 1, [2, 2]),
+    ),
+    Case(
+        "not-a-number-pointwise",
+        "fp32",
+        "NaN through Conv 1x1, other pixels unharmed",
+        _not_a_number_conv(1, 1, [1, 1]),
+    ),
+    Case(
+        "not-a-number-depthwise",
+        "fp32",
+        "NaN through Conv 3x3, one group a channel, other channels unharmed",
+        _not_a_number_conv(3, 8, [1, 1]),
+    ),
+    Case(
         "not-a-number-layers",
         "dynamic-batch",
-        "NaN and infinity through MatMul, other rows unharmed",
+        "NaN and infinity through MatMul, other rows unharmed, of several batch sizes",
         _not_a_number_layers,
     ),
     Case(

@@ -263,7 +263,7 @@ def _heat_map() -> Problem:
             node("Where", ["on", "g_hidden", "zero"], "g_masked"),
             node("MatMul", ["g_masked", "hidden_t"], "g_flat"),
             node("Reshape", ["g_flat", "image"], "gradient"),
-            node("ReduceMean", ["gradient"], "weights", axes=[2, 3], keepdims=1),
+            node("ReduceMean", ["gradient", "pixels"], "weights", keepdims=1),
             node("Mul", ["weights", "x"], "weighted"),
             node("ReduceSum", ["weighted", "channels"], "sum", keepdims=1),
             node("Relu", ["sum"], "y"),
@@ -279,6 +279,7 @@ def _heat_map() -> Problem:
         row=np.array([1, -1]),
         image=np.array([1, 4, 3, 3]),
         channels=np.array([1]),
+        pixels=np.array([2, 3]),
     )
 
 
@@ -297,9 +298,9 @@ def _frames_pooled() -> Problem:
             node("Reshape", ["by_time", "images"], "frames"),
             node("Conv", ["frames", "w"], "c", pads=[1] * 4),
             node("Relu", ["c"], "r"),
-            node("ReduceMean", ["r"], "features", axes=[2, 3], keepdims=0),
+            node("ReduceMean", ["r", "pixels"], "features", keepdims=0),
             node("Reshape", ["features", "clips"], "clip_features"),
-            node("ReduceMean", ["clip_features"], "pooled", axes=[1], keepdims=0),
+            node("ReduceMean", ["clip_features", "frames_axis"], "pooled", keepdims=0),
             node("MatMul", ["pooled", "head"], "logits"),
             node("Softmax", ["logits"], "y", axis=1),
         ],
@@ -309,6 +310,8 @@ def _frames_pooled() -> Problem:
         head=head,
         images=np.array([-1, 2, 6, 5]),
         clips=np.array([-1, 4, 5]),
+        pixels=np.array([2, 3]),
+        frames_axis=np.array([1]),
     )
 
 

@@ -45,31 +45,11 @@ def _whole(operator: str, formula: Formula, axes: tuple[int, ...]) -> Callable[[
 
 
 def _reduce(operator: str, formula: Formula, axes: list[int], keep: int) -> Callable[[], Problem]:
-    """ReduceSum takes its axes as an input, the others as an attribute (opset 17)."""
-
-    def build() -> Problem:
-        if operator == "ReduceSum":
-            return one_to_one(
-                [node(operator, ["x", "over"], "y", keepdims=keep)],
-                formula,
-                (4, 5, 6),
-                over=np.array(axes),
-            )
-        return one_to_one(
-            [node(operator, ["x"], "y", axes=axes, keepdims=keep)], formula, (4, 5, 6)
-        )
-
-    return build
-
-
-def _reduce_20() -> Problem:
-    """As torch exports: axes are an input of ReduceMean from opset 18 on."""
-    return one_to_one(
-        [node("ReduceMean", ["x", "over"], "y", keepdims=1)],
-        lambda x: x.mean(axis=(2, 3), keepdims=True),
+    return lambda: one_to_one(
+        [node(operator, ["x", "over"], "y", keepdims=keep)],
+        formula,
         (4, 5, 6),
-        opset=20,
-        over=np.array([2, 3]),
+        over=np.array(axes),
     )
 
 
@@ -159,7 +139,12 @@ CASES: tuple[Case, ...] = (
         "ReduceMean over the image",
         _reduce("ReduceMean", lambda x: x.mean(axis=(2, 3)), [2, 3], 0),
     ),
-    Case("reduce-mean-opset-20", "fp32", "ReduceMean, axes as an input", _reduce_20),
+    Case(
+        "reduce-mean-keeping",
+        "fp32",
+        "ReduceMean over the image, which stays as one pixel",
+        _reduce("ReduceMean", lambda x: x.mean(axis=(2, 3), keepdims=True), [2, 3], 1),
+    ),
     Case(
         "reduce-sum",
         "fp32",

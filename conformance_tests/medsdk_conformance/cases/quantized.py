@@ -1,7 +1,9 @@
 """Quantized graphs, with integers all the way: form A (`int8-cpu`) and form B (`int8-gpu`).
 
-Weights have 7 bits, so that no 8-bit kernel saturates in between. A half may be rounded either way
-where a library adds in float, so the tolerance is one step of the output.
+Weights have 7 bits, so that no 8-bit kernel saturates in between, but for the cases that ask for
+`int8-full-range`: there they have 8, and a processor without an 8-bit dot product gets other
+values. A half may be rounded either way where a library adds in float, so the tolerance is one
+step of the output.
 """
 
 from __future__ import annotations
@@ -13,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medsdk_conformance.case import Case, Problem, float32, problem
-from medsdk_conformance.graphs import node
+from medsdk_conformance.graphs import FOREIGN_OPSETS, OPSET, node
 from medsdk_conformance.oracles import convolve
+from medsdk_runtimes import Capability
 
 Form = Literal["A", "B"]
+Operator = Literal["Conv", "Gemm"]
 Values = NDArray[Any]
 
 _SCALE_X = np.float32(0.05)
@@ -25,6 +29,9 @@ _ZERO_X: dict[Form, int] = {"A": 117, "B": 0}
 _ZERO_Y: dict[Form, int] = {"A": 9, "B": 0}
 _RANGE: dict[Form, tuple[int, int]] = {"A": (0, 255), "B": (-128, 127)}
 _DTYPE: dict[Form, type[np.generic]] = {"A": np.uint8, "B": np.int8}
+
+_SEVEN_BITS = 63
+_EIGHT_BITS = 127
 
 STEP = 0.401
 """One step of the outputs here, and a little."""
@@ -39,11 +46,12 @@ def _pair(source: str, target: str, name: str) -> list[Any]:
     ]
 
 
-def _constants(form: Form, channels: int) -> dict[str, Any]:
+def _constants(form: Form, channels: int, largest: int) -> dict[str, Any]:
     """Scales, zero points and a bias; INT32 in form A, float in form B."""
     rng = np.random.default_rng(71)
     levels = rng.integers(-2000, 2000, channels)
-    scales = np.linspace(0.01, 0.02, channels).astype(np.float32)
+    # Larger weights have smaller steps, so that the results stay in range.
+    scales = (np.linspace(0.01, 0.02, channels) * _SEVEN_BITS / largest).astype(np.float32)
     found: dict[str, Any] = {
         "scale_x": np.array(_SCALE_X),
         "zero_x": np.array(_ZERO_X[form], _DTYPE[form]),
@@ -62,12 +70,14 @@ def _constants(form: Form, channels: int) -> dict[str, Any]:
 
 def _layer(
     form: Form,
-    operator: Literal["Conv", "Gemm"],
+    operator: Operator,
     shape: tuple[int, ...],
     axes: tuple[int, ...],
     *,
     relu: bool = False,
     residual: bool = False,
+    largest: int = _SEVEN_BITS,
+    opset: int = OPSET,
     **attributes: Any,  # noqa: ANN401 - attributes of the operator
 ) -> Callable[[], Problem]:
     """A case's builder: one quantized layer, with a ReLU or a residual addition after it."""
@@ -101,8 +111,8 @@ def _layer(
 
     def build() -> Problem:
         rng = np.random.default_rng(70)
-        weights = rng.integers(-63, 64, shape).astype(np.int8)
-        constants = _constants(form, shape[0])
+        weights = rng.integers(-largest, largest + 1, shape).astype(np.int8)
+        constants = _constants(form, shape[0], largest)
         constants["zero_y"] = np.array(zero_y, _DTYPE[form])
         low, high = _RANGE[form]
         calls = []
@@ -149,24 +159,41 @@ def _layer(
                 node("Add", [other_d, "c_d"], "sum"),
             ]
             last = "sum"
-        return problem([*layer, *_pair(last, "y", "y")], calls, w=weights, **constants)
+        return problem([*layer, *_pair(last, "y", "y")], calls, opset=opset, w=weights, **constants)
 
     return build
 
 
 def _case(
-    identifier: str, form: Form, asks: str, build: Callable[[], Problem], steps: int = 1
+    identifier: str,
+    form: Form,
+    asks: str,
+    build: Callable[[], Problem],
+    steps: int = 1,
+    *,
+    full_range: bool = False,
 ) -> Case:
+    runs: Capability = "int8-asymmetric" if form == "A" else "int8"
     return Case(
         identifier,
-        "int8-asymmetric" if form == "A" else "int8",
+        "int8-full-range" if full_range else runs,
         f"Form {form}: {asks}",
         build,
+        besides=runs if full_range else None,
         precision="int8",
         atol=STEP * steps,
         rtol=0,
     )
 
+
+_FORMS: tuple[Form, ...] = ("A", "B")
+_FULL_RANGE: tuple[
+    tuple[str, str, Operator, tuple[int, ...], tuple[int, ...], dict[str, Any]], ...
+] = (
+    ("conv", "Conv 3x3", "Conv", (16, 16, 3, 3), (16, 9, 9), {}),
+    ("pointwise", "Conv 1x1", "Conv", (24, 64, 1, 1), (64, 7, 5), {}),
+    ("gemm", "Gemm", "Gemm", (10, 64), (64,), {}),
+)
 
 CASES: tuple[Case, ...] = (
     _case("quantized-conv", "A", "Conv 3x3", _layer("A", "Conv", (16, 16, 3, 3), (16, 9, 9))),
@@ -221,6 +248,35 @@ CASES: tuple[Case, ...] = (
         "Conv 3x3, float bias, and the addition of another tensor",
         _layer("B", "Conv", (16, 16, 3, 3), (16, 9, 9), residual=True),
         steps=2,
+    ),
+    *(
+        _case(
+            f"quantized-conv-opset-{opset}",
+            "A",
+            f"Conv 3x3, Relu; opset {opset}",
+            _layer("A", "Conv", (16, 16, 3, 3), (16, 9, 9), relu=True, opset=opset),
+        )
+        for opset in FOREIGN_OPSETS
+    ),
+    *(
+        _case(
+            f"quantized-conv-symmetric-opset-{opset}",
+            "B",
+            f"Conv 3x3, float bias; opset {opset}",
+            _layer("B", "Conv", (16, 16, 3, 3), (16, 9, 9), opset=opset),
+        )
+        for opset in FOREIGN_OPSETS
+    ),
+    *(
+        _case(
+            f"quantized-{name}-full-range{'' if form == 'A' else '-symmetric'}",
+            form,
+            f"{asks} with 8-bit weights",
+            _layer(form, operator, shape, axes, largest=_EIGHT_BITS, **attributes),
+            full_range=True,
+        )
+        for form in _FORMS
+        for name, asks, operator, shape, axes, attributes in _FULL_RANGE
     ),
 )
 """Every quantized graph."""

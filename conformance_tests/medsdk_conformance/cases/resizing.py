@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from medsdk_conformance.case import Case, Problem, one_to_one
-from medsdk_conformance.graphs import OPSET, node
+from medsdk_conformance.graphs import node
 from medsdk_conformance.oracles import Coordinates, resize_linear
 
 
@@ -30,7 +30,7 @@ def _nearest(coordinates: str, rounding: str, factor: int) -> Callable[[], Probl
 
 
 def _linear(
-    coordinates: Coordinates, size: tuple[int, int], axes: tuple[int, ...], opset: int = OPSET
+    coordinates: Coordinates, size: tuple[int, int], axes: tuple[int, ...]
 ) -> Callable[[], Problem]:
     """To a size that the graph computes from the batch, as exporters write it."""
     return lambda: one_to_one(
@@ -48,7 +48,6 @@ def _linear(
         ],
         lambda x: resize_linear(x, size, coordinates),
         axes,
-        opset=opset,
         zero=np.array([0]),
         two=np.array([2]),
         size=np.array(size),
@@ -101,7 +100,7 @@ CASES: tuple[Case, ...] = (
         "resize-linear-torch",
         "resize-linear",
         "Resize linear to 11 x 10, pytorch_half_pixel",
-        _linear("pytorch_half_pixel", (11, 10), (3, 4, 5), opset=20),
+        _linear("pytorch_half_pixel", (11, 10), (3, 4, 5)),
     ),
     Case(
         "resize-linear-torch-one-pixel",

@@ -11,7 +11,7 @@ import numpy as np
 from medsdk_conformance.check import Check, Subject, counted, equal, raises, require
 from medsdk_conformance.graphs import node, serialized
 from medsdk_runtimes import Array
-from medsdk_runtimes.errors import InferenceFailedError, TensorMismatchError
+from medsdk_runtimes.errors import GraphRefusedError, InferenceFailedError, TensorMismatchError
 
 
 def _refuses(inputs: Callable[[], Any]) -> Callable[[Subject], None]:
@@ -64,6 +64,24 @@ def _wide_integers(subject: Subject) -> None:
         equal(result, given + 1)
 
 
+def _fails_by_its_values(subject: Subject) -> None:
+    """Inputs of one fixed shape whose values cannot be computed with."""
+    onnx = serialized(
+        [node("Reshape", ["x", "shape"], "y")],
+        [("x", "float32", (1, 4)), ("shape", "int64", (2,))],
+        [("y", "float32", ("rows", "columns"))],
+    )
+    x = counted()
+    try:
+        session = subject.open(onnx)
+    except GraphRefusedError:  # no library needs to have shapes that are computed
+        return
+    with closing(session):
+        with raises(InferenceFailedError):
+            session.run({"x": x, "shape": np.array([3, 3])})
+        equal(session.run({"x": x, "shape": np.array([2, 2])})["y"], x.reshape(2, 2))
+
+
 def _input(identifier: str, asks: str, inputs: Callable[[], Any]) -> Check:
     return Check(f"input-{identifier}", None, f"Refused: {asks}.", _refuses(inputs))
 
@@ -94,6 +112,12 @@ CHECKS: tuple[Check, ...] = (
         "dynamic-batch",
         "Shapes that do not fit together fail, and the next call is right.",
         _fails_while_it_runs,
+    ),
+    Check(
+        "fails-by-its-values",
+        "integer-edges",
+        "Four values for nine fail, and the next call is right; or the graph is refused.",
+        _fails_by_its_values,
     ),
 )
 """Every rule about a call."""

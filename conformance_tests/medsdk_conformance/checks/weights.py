@@ -14,16 +14,18 @@ from medsdk_conformance.check import Check, Subject, equal
 from medsdk_conformance.graphs import product
 from medsdk_runtimes import Session
 
-_GIVEN = np.arange(1, 9, dtype=np.float32)[None]
+_LARGE = (256, 64)
+"""Shape of 64 KiB of weights: more than the head of a file that a hasty cache looks at."""
 
 
-def _weights(seed: int) -> NDArray[np.float32]:
+def _weights(seed: int, shape: tuple[int, int] = (8, 6)) -> NDArray[np.float32]:
     """Small integers, so that every sum is exact."""
-    return np.random.default_rng(seed).integers(-8, 9, (8, 6)).astype(np.float32)
+    return np.random.default_rng(seed).integers(-8, 9, shape).astype(np.float32)
 
 
 def _answers(session: Session, weights: NDArray[np.float32]) -> None:
-    equal(session.run({"x": _GIVEN})["y"], _GIVEN @ weights)
+    given = np.arange(1, len(weights) + 1, dtype=np.float32)[None]
+    equal(session.run({"x": given})["y"], given @ weights)
 
 
 def _one_after_the_other(subject: Subject) -> None:
@@ -51,6 +53,19 @@ def _at_the_same_time(subject: Subject) -> None:
         two.close()
 
 
+def _one_value_apart(subject: Subject) -> None:
+    """One value near the start, in the middle or near the end, while the first graph is open."""
+    weights = _weights(5, _LARGE)
+    with closing(subject.open(product(weights))) as first:
+        _answers(first, weights)
+        for where in (1, weights.size // 2, weights.size - 2):
+            changed = weights.copy()
+            changed.flat[where] += 1
+            with closing(subject.open(product(changed))) as session:
+                _answers(session, changed)
+            _answers(first, weights)
+
+
 def _sessions_of_one_graph(subject: Subject) -> None:
     weights = _weights(4)
     one, two = subject.open(product(weights)), subject.open(product(weights))
@@ -75,6 +90,12 @@ CHECKS: tuple[Check, ...] = (
         None,
         "Two like graphs, open at once, have their own weights.",
         _at_the_same_time,
+    ),
+    Check(
+        "weights-one-value",
+        None,
+        "Graphs of 64 KiB that differ in one value, anywhere, have their own weights.",
+        _one_value_apart,
     ),
     Check(
         "sessions-independent",
