@@ -13,7 +13,7 @@ from medsdk_conformance import CASES, CHECKS, ITEMS, examine
 from medsdk_conformance.checks import threads
 from medsdk_conformance.suite import ENDS, judge_item
 from medsdk_runtimes import Availability, Device, Runtime, available
-from tests.conformance import planted
+from tests.conformance import planted, planted_behaviour
 from tests.conformance.planted import Declares, Fault, Here, Lists, claiming
 
 pytestmark = pytest.mark.skipif(not available(), reason="no runtime to plant a fault in")
@@ -54,7 +54,6 @@ SESSIONS: dict[str, tuple[Callable[..., Any], set[str]]] = {
     "wipes-outputs": (planted.Wiping, {"outputs-outlive-session"}),
     "racing-threads": (planted.Racing, {"threads", "threads-batches"}),
     "never-closes": (planted.Undying, {"close", "close-while-running", "fork", "base-class"}),
-    "breaks-on-close": (planted.Breaking, {"close-while-running"}),
     "slow-close": (planted.SlowToClose, {"close-is-quick", "close-is-quick-while-running"}),
     "forgetting-breaks": (planted.OnceClosed, {"close-unused"}),
     "keeps-sessions": (planted.KeepsSessions, {"leak-of-sessions"}),
@@ -122,8 +121,12 @@ RUNTIMES: dict[str, tuple[Callable[[Runtime], Runtime], set[str]]] = {
 """Runtimes with a fault, and the items that find it."""
 
 FAULTS: dict[str, tuple[Callable[[Runtime], Runtime], set[str]]] = {
-    **{name: (partial(Fault, wrap=wrap), found) for name, (wrap, found) in SESSIONS.items()},
+    **{
+        name: (partial(Fault, wrap=wrap), found)
+        for name, (wrap, found) in {**SESSIONS, **planted_behaviour.SESSIONS}.items()
+    },
     **RUNTIMES,
+    **planted_behaviour.RUNTIMES,
 }
 
 
