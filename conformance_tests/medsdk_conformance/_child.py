@@ -1,18 +1,22 @@
 """The process in which a runtime is asked; it may die or hang without harm to who asks.
 
-    python -m medsdk_conformance._child RUNTIME DEVICE
+    python -m medsdk_conformance._child RUNTIME DEVICE PRINTED
 
 Requests and replies are messages of `medsdk_runtimes.framing` over the standard input and
-output. The reply to `load` is that the runtime's package was imported, to `describe` what it says
-of itself, to `item` what came of it, to `leave-open` that a session was left open.
+output. What the runtime writes to standard output, from its import to its end, is appended to the
+file PRINTED. The reply to `load` is that the runtime's package was imported, to `describe` what it
+says of itself, to `item` what came of it, to `leave-open` that a session was left open.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import medsdk_runtimes
@@ -71,12 +75,22 @@ def _answer(name: str, device: str, request: Mapping[str, Any]) -> Reply:
             return _item(runtime, request["id"], device)
 
 
-def serve(name: str, device: str) -> None:
+def _flush_printed() -> None:
+    """What still waits in buffers of Python and of the C library is printed too."""
+    with suppress(OSError, ValueError):  # the runtime may have closed it
+        sys.stdout.flush()
+    if sys.platform == "linux":
+        library = ctypes.CDLL(None)
+        library.fflush(ctypes.c_void_p.in_dll(library, "stdout"))
+
+
+def serve(name: str, device: str, printed: Path) -> None:
     """Answer until the pipe closes."""
     requests = os.fdopen(os.dup(0), "rb")
     replies = os.fdopen(os.dup(1), "wb")
     # Whatever a library prints or reads must not end up between our messages.
-    os.dup2(2, 1)
+    with printed.open("ab") as file:
+        os.dup2(file.fileno(), 1)
     with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - for its descriptor
         os.dup2(nothing.fileno(), 0)
     # Ctrl-C reaches the whole group; who asks decides what it means.
@@ -91,6 +105,7 @@ def serve(name: str, device: str) -> None:
         # SystemExit and KeyboardInterrupt too: nothing that a runtime raises ends this loop.
         except BaseException as error:  # noqa: BLE001
             reply = {"verdict": "fail", "detail": words(error), "raised": words(error)}
+        _flush_printed()
         try:
             send(replies, reply, {})
         except OSError:  # nobody asks any more
@@ -98,4 +113,4 @@ def serve(name: str, device: str) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], sys.argv[2])
+    serve(sys.argv[1], sys.argv[2], Path(sys.argv[3]))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from medsdk_conformance import CASES, CHECKS, ITEMS, examine
-from medsdk_conformance.checks import threads
+from medsdk_conformance.checks import leaks, threads
 from medsdk_conformance.suite import ENDS, judge_item
 from medsdk_runtimes import Availability, Device, Runtime, available
 from tests.conformance import planted, planted_behaviour
@@ -147,7 +147,8 @@ def _failed(runtime: Runtime, ids: set[str]) -> set[str]:
 
 @pytest.fixture
 def _less_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that a slow close may be a quick test."""
+    """So that a slow close, and what never ends, may be quick tests."""
+    monkeypatch.setattr(leaks, "ENDING_SECONDS", 0.05)
     assert planted.SLOW_SECONDS < threads.CLOSE_SECONDS
     monkeypatch.setattr(threads, "CLOSE_SECONDS", planted.SLOW_SECONDS - 0.05)
 

@@ -39,7 +39,8 @@ _SESSIONS = 10
 _BIG_CALLS = 20
 _SMALL_CALLS = 1500
 _SMALL_WARM_UP = 300
-_ENDING_SECONDS = 0.5
+ENDING_SECONDS = 0.5
+"""How long what was told to end may take, each time that it is counted."""
 _TEMPORARY = ("TMPDIR", "TEMP", "TMP")
 
 
@@ -111,7 +112,7 @@ def _smallest_growth(
         for _ in range(turns):
             turn()
         gc.collect()
-        until = time.monotonic() + _ENDING_SECONDS  # what was told to end may need a moment
+        until = time.monotonic() + ENDING_SECONDS  # what was told to end may need a moment
         while (now := count() - before) > most and time.monotonic() < until:
             time.sleep(0.05)
         grown.append(now)
