@@ -14,6 +14,7 @@ import ctypes
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -22,8 +23,9 @@ from typing import Any
 import medsdk_runtimes
 from medsdk_conformance.capabilities import capabilities_of, exceptions_of
 from medsdk_conformance.check import Subject, counted, equal
-from medsdk_conformance.suite import ITEMS, first_device, judge_item, one_line, without_paths, words
-from medsdk_runtimes import Runtime, Session
+from medsdk_conformance.suite import ITEMS, judge_item
+from medsdk_conformance.wording import one_line, words
+from medsdk_runtimes import Runtime, Session, library_words
 from medsdk_runtimes.framing import receive, send
 
 Reply = dict[str, Any]
@@ -31,31 +33,46 @@ Reply = dict[str, Any]
 _left_open: list[Session] = []
 
 
+def _devices(runtime: Runtime) -> list[str]:
+    """Their names; where they cannot be read, the item `devices` says why."""
+    try:
+        return [one_line(str(device.name)) for device in runtime.devices()]
+    except Exception as error:  # noqa: BLE001
+        _show(error)
+        return []
+
+
 def _describe(runtime: Runtime) -> Reply:
     here = runtime.availability()
     if not here.available:
         return {
             "available": False,
-            "reason": without_paths(str(here.reason)),
+            "reason": library_words(str(here.reason)),
             "extra": one_line(str(here.extra)),
         }
     return {
         "available": True,
         "version": one_line(str(here.version)),
-        "devices": [one_line(str(device.name)) for device in runtime.devices()],
+        "devices": _devices(runtime),
         "capabilities": sorted(capabilities_of(runtime)),
         "exceptions": dict(exceptions_of(runtime)),
     }
 
 
+def _show(error: BaseException) -> None:
+    """Standard error is let through with `--show-output` alone."""
+    with suppress(Exception):  # an exception may not even have a text
+        traceback.print_exception(error)
+
+
 def _item(runtime: Runtime, identifier: str, device: str) -> Reply:
     item = next(item for item in ITEMS if item.id == identifier)
-    result = judge_item(runtime, item, device or None)
+    result = judge_item(runtime, item, device or None, _show)
     return {"verdict": result.verdict, "detail": result.detail}
 
 
 def _leave_open(runtime: Runtime, device: str) -> Reply:
-    subject = Subject(runtime, device or first_device(runtime), capabilities_of(runtime))
+    subject = Subject(runtime, device or None, capabilities_of(runtime))
     session = subject.open()
     _left_open.append(session)
     equal(session.run({"x": counted()})["y"], 2 * counted() + 1)
@@ -104,6 +121,7 @@ def serve(name: str, device: str, printed: Path) -> None:
             reply = _answer(name, device, request)
         # SystemExit and KeyboardInterrupt too: nothing that a runtime raises ends this loop.
         except BaseException as error:  # noqa: BLE001
+            _show(error)
             reply = {"verdict": "fail", "detail": words(error), "raised": words(error)}
         _flush_printed()
         try:

@@ -74,6 +74,7 @@ def register(app: typer.Typer) -> None:
         from medsdk_conformance.kit import run_kit
         from medsdk_conformance.reporting import (
             capability_table,
+            conclusion,
             describe_items,
             describe_report,
             items_table,
@@ -115,5 +116,5 @@ def register(app: typer.Typer) -> None:
             lines = remarks(document, undeclared=bool(only))
             if lines:
                 print_text("\n".join(["", *lines]))
-            print_text(f"\n{document.verdict.upper()}")
+            print_text(f"\n{conclusion(document)}")
         raise typer.Exit(EXIT_OF[document.verdict])

@@ -27,9 +27,9 @@ from medsdk_conformance.suite import (
     Item,
     Result,
     Verdict,
-    one_line,
     with_exception,
 )
+from medsdk_conformance.wording import one_line
 from medsdk_runtimes import RUNTIMES, known_names
 from medsdk_runtimes.errors import DeviceUnavailableError, RuntimeUnavailableError
 from medsdk_runtimes.framing import receive, send

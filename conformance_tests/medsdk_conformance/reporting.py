@@ -32,6 +32,7 @@ def describe_report(report: Report) -> ConformanceDocument:
         runtime_version=report.version,
         device=report.device,
         capabilities=report.capabilities,
+        exceptions=tuple(item.id for item in items if item.verdict == "advisory"),
         items=items,
         medsdk=__version__,
         machine_sha256=identify().digest,
@@ -46,6 +47,7 @@ def describe_items(items: Iterable[Item]) -> ConformanceDocument:
         runtime_version="",
         device="",
         capabilities=(),
+        exceptions=(),
         items=tuple(_described(item, "not-run", "only listed", 0.0) for item in items),
         medsdk=__version__,
         machine_sha256=identify().digest,
@@ -69,6 +71,13 @@ def capability_table(document: ConformanceDocument) -> str:
             for capability, items in _by_capability(document.items)
         ),
     )
+
+
+def conclusion(document: ConformanceDocument) -> str:
+    """The verdict in capitals, and how many exceptions it rests on."""
+    number = len(document.exceptions)
+    said = document.verdict.upper()
+    return f"{said}, with {number} exception{'s' * (number > 1)}" if number else said
 
 
 def remarks(document: ConformanceDocument, *, undeclared: bool = False) -> list[str]:

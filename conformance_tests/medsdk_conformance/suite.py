@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -16,8 +15,9 @@ from medsdk_conformance.capabilities import (
 from medsdk_conformance.case import Case
 from medsdk_conformance.cases import CASES
 from medsdk_conformance.check import Check, NotTestableError, RuleBrokenError, Subject
-from medsdk_conformance.checks import CHECKS
+from medsdk_conformance.checks import CHECKS, SILENT
 from medsdk_conformance.comparing import compare
+from medsdk_conformance.wording import one_line, words
 from medsdk_runtimes import Capability, Runtime
 
 Item = Case | Check
@@ -26,6 +26,11 @@ Verdict = Literal["pass", "fail", "not-run", "advisory"]
 
 def _declares(subject: Subject) -> None:
     problems = declaration_problems(subject.runtime, {item.id for item in ITEMS})
+    problems += [
+        f"no exception is taken for {name}: who uses the runtime would not notice the fault"
+        for name in exceptions_of(subject.runtime)
+        if name in NEVER_EXCUSED
+    ]
     if problems:
         raise RuleBrokenError("; ".join(problems))
 
@@ -50,6 +55,9 @@ ITEMS: tuple[Item, ...] = (
     *CASES,
 )
 """Everything that a runtime is asked."""
+
+NEVER_EXCUSED: frozenset[str] = frozenset({"declarations"} | SILENT)
+"""Items for which no exception is taken."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +106,9 @@ def with_exception(result: Result, reason: str | None) -> Result:
     """What a declared exception makes of a result.
 
     A failure that was declared decides nothing. One that was declared and does not occur fails, so
-    that no exception outlives its reason.
+    that no exception outlives its reason. Items of `NEVER_EXCUSED` take none.
     """
-    if reason is None or result.verdict == "not-run":
+    if reason is None or result.verdict == "not-run" or result.id in NEVER_EXCUSED:
         return result
     if result.verdict == "fail":
         return replace(
@@ -111,38 +119,36 @@ def with_exception(result: Result, reason: str | None) -> Result:
     )
 
 
-def judge_item(runtime: Runtime, item: Item, device: str | None = None) -> Result:
-    """`examine_item` without regard to the exceptions that the runtime declares."""
+def judge_item(
+    runtime: Runtime,
+    item: Item,
+    device: str | None = None,
+    seen: Callable[[BaseException], None] = lambda error: None,
+) -> Result:
+    """`examine_item` without regard to the exceptions that the runtime declares.
+
+    `seen` is given the exception that made it fail.
+    """
     capabilities = capabilities_of(runtime)
     needed = item.capability
     if needed is not None and needed not in capabilities:
         return Result(item.id, needed, "not-run", f"the runtime does not declare {needed!r}")
     try:
-        subject = Subject(runtime, device or first_device(runtime), capabilities)
+        subject = Subject(runtime, device, capabilities)
         if isinstance(item, Case):
             _solve(subject, item)
         else:
             item.run(subject)
     except RuleBrokenError as broken:
+        seen(broken)
         return Result(item.id, needed, "fail", one_line(str(broken)))
     except NotTestableError as reason:
         return Result(item.id, needed, "not-run", str(reason))
     # A runtime may raise anything, and whatever it is, it is an answer.
     except Exception as error:  # noqa: BLE001
+        seen(error)
         return Result(item.id, needed, "fail", words(error))
     return Result(item.id, needed, "pass")
-
-
-def first_device(runtime: Runtime) -> str:
-    """Where a runtime runs by default.
-
-    Raises:
-        RuleBrokenError: It lists no device.
-    """
-    devices = runtime.devices()
-    if not devices:
-        raise RuleBrokenError("no device at all")
-    return devices[0].name
 
 
 def _solve(subject: Subject, case: Case) -> None:
@@ -151,31 +157,3 @@ def _solve(subject: Subject, case: Case) -> None:
     with closing(subject.open(problem.onnx, precision=case.precision)) as session:
         for call in problem.calls if dynamic else problem.calls[:1]:
             compare(case, session.run(call.inputs), call.expected)
-
-
-_PATH = re.compile(r"\S*[/\\]\S*")
-_LONGEST = 400
-
-
-def one_line(text: str) -> str:
-    """Printable text in one short line."""
-    shown = " ".join(text.encode("utf-8", "replace").decode().split())
-    shown = "".join(letter if letter.isprintable() else "?" for letter in shown)
-    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}..."
-
-
-def without_paths(text: str) -> str:
-    """Somebody else's text in one short line, without anything that looks like a path."""
-    return one_line(_PATH.sub("(path)", text[: 4 * _LONGEST]))
-
-
-def words(error: BaseException) -> str:
-    """What somebody else's exception says, without anything that looks like a path."""
-    kind = type(error).__name__
-    try:
-        text = str(error)
-    # Even asking an exception for its text may raise.
-    except Exception:  # noqa: BLE001
-        text = ""
-    text = without_paths(text)
-    return f"raised {kind}: {text}" if text else f"raised {kind}"

@@ -121,6 +121,20 @@ class HangsAlways(Hostile):
         time.sleep(600)
 
 
+class Excused(Hostile):
+    conformance_exceptions = {"conv": "no filters", "threads": "one at a time"}
+
+
+class NoDevices(Hostile):
+    def devices(self):
+        raise OSError("no driver")
+
+
+class Nameless:
+    name = "nameless"
+    availability = devices = Hostile.devices
+
+
 sound = Hostile("sound", lambda: None)
 aborts = Hostile("aborts", os.abort)
 segfaults = Hostile("segfaults", lambda: ctypes.string_at(0))
@@ -139,6 +153,11 @@ prints_once = PrintsOnce("prints_once", lambda: None)
 prints_devices = PrintsDevices("prints_devices", lambda: None)
 prints_late = PrintsLate("prints_late", lambda: None)
 prints_from_c = PrintsFromC("prints_from_c", lambda: None)
+excused = Excused("excused", raises(OSError("no filters here")))
+no_devices = NoDevices("no_devices", lambda: None)
+other_name = Hostile("another name", lambda: None)
+nameless = Nameless()
+the_class = Hostile
 mute = Mute("mute", lambda: None)
 hangs_always = HangsAlways("hangs_always", lambda: None)
 """
@@ -146,8 +165,16 @@ hangs_always = HangsAlways("hangs_always", lambda: None)
 RUNTIMES = (
     *("sound", "aborts", "segfaults", "exits", "ends", "interrupts", "hangs", "chatters", "cuts"),
     *("unreadable", "undescribed", "absent", "ends_badly", "never_ends", "mute", "hangs_always"),
+    *("excused", "no_devices"),
     *("prints_once", "prints_devices", "prints_late", "prints_from_c"),
 )
+
+NO_RUNTIMES = {
+    "the_class": "its entry names the class Hostile, expected an object",
+    "nameless": "a Nameless without open",
+    "other_name": "its name is 'another name', and its entry is called 'other_name'",
+}
+"""Entries that give something else than a runtime of that name, and what is said of it."""
 
 UNLOADABLE = {
     "import_raises": "raise RuntimeError('no licence in /etc')",
@@ -167,7 +194,7 @@ MODULES = {
 def install(folder: Path) -> None:
     """Write the distribution into a folder of the import path."""
     (folder / "hostile_runtimes.py").write_text(SOURCE, encoding="utf-8")
-    lines = [f"{name} = hostile_runtimes:{name}" for name in RUNTIMES]
+    lines = [f"{name} = hostile_runtimes:{name}" for name in (*RUNTIMES, *NO_RUNTIMES)]
     for name, text in {**UNLOADABLE, **MODULES}.items():
         (folder / f"{name}.py").write_text(text + "\n", encoding="utf-8")
         lines.append(f"{name} = {name}:RUNTIME")

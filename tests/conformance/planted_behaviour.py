@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from medsdk_runtimes import Array, Runtime, Session, Settings
-from tests.conformance.planted import KEPT, LET_GO, Fault, Outputs, Wrapped
+from medsdk_runtimes.errors import GraphRefusedError
+from tests.conformance.planted import KEPT, LET_GO, Declares, Fault, Outputs, Wrapped
 
 # --- threads ------------------------------------------------------------------------------------
 
@@ -226,6 +227,33 @@ class LeavesTemporaryFiles(Wrapped):
         os.close(tempfile.mkstemp()[0])
 
 
+# --- errors -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RaisesItsOwn(Fault):
+    """Raises an error of its own where a graph is refused."""
+
+    def open(self, onnx: bytes, settings: Settings) -> Session:
+        try:
+            return super().open(onnx, settings)
+        except GraphRefusedError:
+            raise ValueError("cannot parse") from None
+
+
+@dataclass(frozen=True)
+class SaysOfGraphs(Fault):
+    """Says something else where a graph is refused."""
+
+    said: str = ""
+
+    def open(self, onnx: bytes, settings: Settings) -> Session:
+        try:
+            return super().open(onnx, settings)
+        except GraphRefusedError:
+            raise GraphRefusedError(self.said) from None
+
+
 SESSIONS: dict[str, tuple[Callable[..., Any], set[str]]] = {
     "scratch-of-the-process": (SharesScratch, {"threads-two-sessions"}),
     "forgets-its-engine": (ForgetsItsEngine, {"close-while-running"}),
@@ -248,5 +276,10 @@ SESSIONS: dict[str, tuple[Callable[..., Any], set[str]]] = {
 RUNTIMES: dict[str, tuple[Callable[[Runtime], Runtime], set[str]]] = {
     "mixes-opens": (MixesOpens, {"threads-open"}),
     "opens-in-one-thread": (OpensInOneThread, {"threads-open"}),
+    "raises-its-own": (RaisesItsOwn, {"garbage", "truncated"}),
+    "excuses-threads": (
+        lambda it: Declares(it, exceptions={"threads": "one at a time"}),
+        {"declarations"},
+    ),
 }
 """Runtimes with a fault, and the items that find it."""

@@ -143,6 +143,44 @@ def test_one_that_is_not_here_is_an_error(name):
     assert "/" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("name", "reason"), hostile.NO_RUNTIMES.items())
+def test_an_entry_that_gives_no_runtime_says_why(name, reason):
+    with pytest.raises(RuntimeUnavailableError) as caught:
+        run_kit(name, ids={BEFORE})
+    assert reason in str(caught.value.got)
+
+
+def test_devices_that_raise_hide_nothing_else():
+    report = run_kit("no_devices", ids={"declarations", "describes-itself", "devices", BEFORE})
+    assert _verdicts(report) == {
+        **dict.fromkeys(("declarations", "describes-itself"), "pass"),
+        **dict.fromkeys(("devices", BEFORE), "fail"),
+    }
+    assert "no device to open it on: raised OSError: no driver" in _detail(report, BEFORE)
+    assert report.capabilities
+
+
+def test_a_pass_with_exceptions_says_so(capfd):
+    words = ["conformance", "excused", "--quiet", "--only", BEFORE]
+    assert run([*words, "--only", SPOILT]) == 0
+    assert capfd.readouterr().out.endswith("\nPASS, with 1 exception\n")
+    assert run([*words, "--only", SPOILT, "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["exceptions"] == [SPOILT]
+
+
+def test_what_nobody_would_notice_takes_no_exception():
+    report = run_kit("excused", ids={"declarations", "threads"})
+    assert _verdicts(report) == {"declarations": "fail", "threads": "pass"}
+    assert "no exception is taken for threads" in _detail(report, "declarations")
+
+
+def test_what_it_raises_can_be_shown(capfd):
+    run_kit("excused", ids={SPOILT}, show_output=True)
+    shown = capfd.readouterr().err
+    assert "Traceback" in shown
+    assert "in open" in shown
+
+
 def test_the_command_never_imports_it(monkeypatch):
     """Importing it here would end this process."""
     assert run(["conformance", "import_aborts", "--only", BEFORE, "--quiet"]) == 3

@@ -205,3 +205,26 @@ def test_undeclared_capabilities_must_be_refused() -> None:
     runtime = Declares(available()[0], declared=planted.CAPABILITY_SUBSET)
     ids = {"precision-kept", "settings-refused"}
     assert _failed(runtime, ids) == ids
+
+
+def test_another_error_than_expected_is_named_with_what_was_expected() -> None:
+    (result,) = examine(planted_behaviour.RaisesItsOwn(available()[0]), {"garbage"})
+    assert result.detail == "expected GraphRefusedError, and it raised ValueError: cannot parse"
+
+
+@pytest.mark.parametrize(
+    ("said", "verdict"),
+    [
+        ("expected a FLOAT/INT8 graph, see https://onnx.ai/onnx/Conv.html", "pass"),
+        ("1/2 of it, or N/A (in/out)", "pass"),
+        ("cannot open /home/me/model.onnx", "fail"),
+        ("cannot open '/model.onnx'", "fail"),
+        ("cannot open ./weights.bin", "fail"),
+        ("cannot open secret/weights.bin", "fail"),
+        (r"cannot open C:\models\x", "fail"),
+        (r"cannot open \\server\x", "fail"),
+    ],
+)
+def test_a_path_is_told_from_a_slash(said: str, verdict: str) -> None:
+    (result,) = examine(planted_behaviour.SaysOfGraphs(available()[0], said=said), {"garbage"})
+    assert result.verdict == verdict
