@@ -70,10 +70,10 @@ class ForgetsItsEngine(Wrapped):
         self.engine: Session | None = inner
 
     def _run(self, tensors: Mapping[str, Array]) -> Outputs:
-        time.sleep(0)
-        if self.engine is None:
+        engine = self.engine
+        if engine is None:
             return {spec.name: np.zeros((1, 4), np.float32) for spec in self.outputs}
-        return self.engine.run(tensors)
+        return engine.run(tensors)
 
     def _close(self) -> None:
         self.engine = None
@@ -85,7 +85,7 @@ class ForgetsItsEngine(Wrapped):
 class RingOfBuffers(Wrapped):
     """Returns as many buffers in turn as a ring holds."""
 
-    size = 2
+    size = 4
 
     def __init__(self, inner: Session) -> None:
         super().__init__(inner)
@@ -257,7 +257,7 @@ class SaysOfGraphs(Fault):
 SESSIONS: dict[str, tuple[Callable[..., Any], set[str]]] = {
     "scratch-of-the-process": (SharesScratch, {"threads-two-sessions"}),
     "forgets-its-engine": (ForgetsItsEngine, {"close-while-running"}),
-    "ring-of-2": (RingOfBuffers, {"outputs-kept"}),
+    "ring-of-4": (RingOfBuffers, {"outputs-kept"}),
     "ring-of-64": (LargeRing, {"outputs-kept"}),
     "clears-inputs-later": (ClearsInputsLater, {"inputs-left-alone"}),
     "writes-outputs-later": (WritesOutputsLater, {"outputs-fresh"}),
