@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medsdk_conformance.graphs import affine
+from medsdk_conformance.wording import holds_path, words
 from medsdk_runtimes import Array, Capability, Runtime, Session, Settings
 from medsdk_runtimes.errors import MedsdkError
 
@@ -29,13 +30,30 @@ class Subject:
 
     Attributes:
         runtime: What is asked.
-        device: On which device.
+        asked_device: On which device; None is the first that it lists.
         capabilities: What it declares.
     """
 
     runtime: Runtime
-    device: str
+    asked_device: str | None
     capabilities: frozenset[Capability]
+
+    @property
+    def device(self) -> str:
+        """The device that everything runs on, asked for when it is needed.
+
+        Raises:
+            RuleBrokenError: The runtime lists none.
+        """
+        if self.asked_device:
+            return self.asked_device
+        try:
+            devices = self.runtime.devices()
+            return devices[0].name
+        # So that nobody looks for the fault in what was asked for.
+        except Exception as error:
+            said = "it lists none" if isinstance(error, IndexError) else words(error)
+            raise RuleBrokenError(f"devices() gives no device to open it on: {said}") from error
 
     def open(self, onnx: bytes | None = None, **settings: Any) -> Session:  # noqa: ANN401
         """A session; by default of `affine()`.
@@ -83,9 +101,21 @@ def raises(*kinds: type[MedsdkError]) -> Iterator[list[MedsdkError]]:
         yield caught
     except kinds as error:
         caught.append(error)
-    else:
-        expected = " or ".join(kind.__name__ for kind in kinds)
-        raise RuleBrokenError(f"expected {expected}, and nothing was raised")
+        return
+    except (RuleBrokenError, NotTestableError):
+        raise
+    except Exception as error:
+        raise RuleBrokenError(f"expected {_names(kinds)}, and it {words(error)}") from error
+    raise RuleBrokenError(f"expected {_names(kinds)}, and nothing was raised")
+
+
+def _names(kinds: tuple[type[MedsdkError], ...]) -> str:
+    return " or ".join(kind.__name__ for kind in kinds)
+
+
+def without_path(error: MedsdkError) -> None:
+    """An error must not tell where a file is."""
+    require(not holds_path(str(error)), f"a path in the error: {error}")
 
 
 def equal(found: Array, expected: Array) -> None:

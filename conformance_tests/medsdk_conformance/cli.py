@@ -8,6 +8,7 @@ import typer
 
 from medsdk.cli.options import JsonFlag, QuietFlag
 from medsdk.cli.output import Progress, print_document, print_text
+from medsdk_conformance.kit import TIME_LIMIT_S
 
 EXIT_OF = {"pass": 0, "advisory": 0, "fail": 1, "not-run": 3}
 """Exit status of a verdict."""
@@ -47,7 +48,7 @@ def register(app: typer.Typer) -> None:
                 min=1,
                 help="Longest time for an item; one that takes longer fails.",
             ),
-        ] = 120,
+        ] = TIME_LIMIT_S,
         show_output: Annotated[
             bool,
             typer.Option(
@@ -73,6 +74,7 @@ def register(app: typer.Typer) -> None:
         from medsdk_conformance.kit import run_kit
         from medsdk_conformance.reporting import (
             capability_table,
+            conclusion,
             describe_items,
             describe_report,
             items_table,
@@ -111,8 +113,8 @@ def register(app: typer.Typer) -> None:
             version = document.runtime_version or "(no version)"
             print_text(f"{document.runtime} {version} on {document.device or '(no device)'}")
             print_text(capability_table(document))
-            lines = remarks(document)
+            lines = remarks(document, undeclared=bool(only))
             if lines:
                 print_text("\n".join(["", *lines]))
-            print_text(f"\n{document.verdict.upper()}")
+            print_text(f"\n{conclusion(document)}")
         raise typer.Exit(EXIT_OF[document.verdict])

@@ -12,21 +12,38 @@ import queue
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, Any
 
-from medsdk_conformance.suite import ENDS, ITEMS, Item, Result, Verdict, with_exception
+from medsdk_conformance.suite import (
+    ENDS,
+    ITEMS,
+    Item,
+    Result,
+    Verdict,
+    with_exception,
+)
+from medsdk_conformance.wording import one_line
 from medsdk_runtimes import RUNTIMES, known_names
 from medsdk_runtimes.errors import DeviceUnavailableError, RuntimeUnavailableError
 from medsdk_runtimes.framing import receive, send
 
 TIME_LIMIT_S = 120.0
 """How long one item may take, unless it is said otherwise."""
+MOST_SILENT = 3
+"""After so many items in a row without an answer in time, no more are asked."""
 _ENDING_S = 10.0
+_PRINTS = "standard-output"
+"""The item that is judged last, over all that the runtime did."""
+_LATE_S = 0.5
+"""How long after the last call something may still be printed."""
+_SHOWN_BYTES = 80
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -87,28 +104,75 @@ def run_kit(
     if name not in known_names():
         raise RuntimeUnavailableError.unknown(name, known_names())
     items = [item for item in ITEMS if ids is None or item.id in ids]
-    asked = _Asked(name, device or "", limit_s, show_output)
-    with asked.ending():
+    in_turn = sorted(items, key=lambda item: item.id == _PRINTS)
+    results: dict[str, Timed] = {}
+    with _asking(name, device or "", limit_s, show_output) as asked:
         facts = asked.facts()
         devices = tuple(facts.get("devices", ()))
         if device is not None and devices and device not in devices:
             raise DeviceUnavailableError.missing(name, device, devices)
-        results = []
-        for number, item in enumerate(items):
+        for number, item in enumerate(in_turn):
             progress(f"conformance of {name}", number, len(items))
-            results.append(asked.item(item, facts.get("exceptions", {}).get(item.id)))
+            results[item.id] = asked.item(item, facts.get("exceptions", {}).get(item.id))
         progress(f"conformance of {name}", len(items), len(items))
     return Report(
         name,
         facts.get("version", ""),
         device or next(iter(devices), ""),
         tuple(facts.get("capabilities", ())),
-        tuple(results),
+        tuple(results[item.id] for item in items),
     )
+
+
+@contextmanager
+def _asking(name: str, device: str, limit_s: float, show_output: bool) -> Iterator[_Asked]:
+    """A runtime to be asked; no child and no file is left, whatever happens."""
+    # On Windows a process that is still ending may hold the file.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        printed = _Printed(Path(folder) / "printed", show_output)
+        asked = _Asked(name, device, limit_s, show_output, printed)
+        try:
+            yield asked
+        finally:
+            asked.drop()
 
 
 class _GoneError(Exception):
     """The child died or did not answer; the message says which."""
+
+
+class _SilentError(_GoneError):
+    """It did not answer in time."""
+
+
+@dataclass
+class _Printed:
+    """What the children wrote to standard output.
+
+    Attributes:
+        file: That they append to.
+        show: Whether it goes to standard error too.
+        first: What was asked when something was printed first, with its beginning.
+    """
+
+    file: Path
+    show: bool
+    first: str = ""
+    seen: int = 0
+
+    def look(self, asked: str) -> None:
+        """See what came since the last time."""
+        if not self.file.exists() or self.file.stat().st_size <= self.seen:
+            return
+        with self.file.open("rb") as file:
+            file.seek(self.seen)
+            text = file.read(None if self.show else _SHOWN_BYTES)
+            self.seen = file.seek(0, os.SEEK_END)
+        if self.show:
+            sys.stderr.write(text.decode(errors="replace"))
+        if not self.first:
+            begins = text[:_SHOWN_BYTES].decode(errors="replace")
+            self.first = f"first seen after {asked}: {begins!r}"
 
 
 @dataclass
@@ -119,15 +183,14 @@ class _Asked:
     device: str
     limit_s: float
     show_output: bool
+    printed: _Printed
     child: _Child | None = None
-
-    @contextmanager
-    def ending(self) -> Iterator[None]:
-        """No child is left, whatever happens."""
-        try:
-            yield
-        finally:
-            self._drop()
+    mute: str = ""
+    """That it does not even say what it is."""
+    silent: int = 0
+    """Items in a row that were not answered in time."""
+    unasked: str = ""
+    """Why nothing more is asked."""
 
     def facts(self) -> Mapping[str, Any]:
         """What the runtime says of itself; empty where it cannot be asked.
@@ -138,8 +201,9 @@ class _Asked:
         try:
             loaded = self._ask({"what": "load"})
         except _GoneError as gone:
-            self._drop()
+            self.drop()
             loaded = {"raised": str(gone)}
+        self.printed.look("its import")
         if "raised" in loaded:
             raise RuntimeUnavailableError(
                 f"the runtime {self.name!r} does not load",
@@ -149,9 +213,16 @@ class _Asked:
             )
         try:
             found = self._ask({"what": "describe"})
-        except _GoneError:
-            self._drop()
+        except _GoneError as gone:
+            self.drop()
+            if isinstance(gone, _SilentError):
+                self.mute = (
+                    f"it did not say within {self.limit_s:g} s what it is: availability(), "
+                    "devices(), capabilities"
+                )
             return {}
+        finally:
+            self.printed.look("availability() and devices()")
         if found.get("available") is False:
             ours = self.name in {runtime.name for runtime in RUNTIMES}
             raise RuntimeUnavailableError(
@@ -167,23 +238,44 @@ class _Asked:
     def item(self, item: Item, exception: str | None) -> Timed:
         """Ask one thing."""
         before = time.monotonic()
-        verdict: Verdict
+        verdict, detail = self._judge(item)
+        result = with_exception(Result(item.id, item.capability, verdict, detail), exception)
+        return Timed(result, round(time.monotonic() - before, 3))
+
+    def _judge(self, item: Item) -> tuple[Verdict, str]:
+        if self.unasked:
+            return "not-run", f"not asked: {self.unasked}"
+        if self.mute:  # an item fails, since this is no runtime that could not be asked
+            self.unasked = self.mute
+            return "fail", self.mute
+        verdict: Verdict = "pass"
+        detail = ""
         try:
             if item.id == ENDS:
-                verdict, detail = "pass", ""
                 self._let_end()
             else:
                 reply = self._ask({"what": "item", "id": item.id})
                 verdict, detail = reply["verdict"], reply["detail"]
+            self.silent = 0
         except _GoneError as gone:
-            self._drop()
+            self.drop()
             verdict, detail = "fail", str(gone)
-        result = with_exception(Result(item.id, item.capability, verdict, detail), exception)
-        return Timed(result, round(time.monotonic() - before, 3))
+            self.silent = self.silent + 1 if isinstance(gone, _SilentError) else 0
+            if self.silent == MOST_SILENT:
+                self.unasked = (
+                    f"{MOST_SILENT} items in a row were not answered within {self.limit_s:g} s"
+                )
+        if item.id == _PRINTS:
+            time.sleep(_LATE_S)
+        self.printed.look(item.id)
+        if item.id == _PRINTS and self.printed.first:
+            verdict = "fail"
+            detail = one_line(f"{self.printed.seen} bytes in all, {self.printed.first}")
+        return verdict, detail
 
     def _let_end(self) -> None:
         """A process of its own that leaves a session open and then ends."""
-        self._drop()
+        self.drop()
         reply = self._ask({"what": "leave-open"})
         if reply["verdict"] != "pass":
             raise _GoneError(reply["detail"])
@@ -193,10 +285,11 @@ class _Asked:
 
     def _ask(self, request: Mapping[str, str]) -> dict[str, Any]:
         if self.child is None:
-            self.child = _Child(self.name, self.device, self.show_output)
+            self.child = _Child(self.name, self.device, self.printed.file, self.show_output)
         return self.child.ask(request, self.limit_s)
 
-    def _drop(self) -> None:
+    def drop(self) -> None:
+        """End the child."""
         child, self.child = self.child, None
         if child is not None:
             child.kill()
@@ -208,18 +301,27 @@ class _Child:
 
     name: str
     device: str
+    printed: Path
     show_output: bool
     replies: queue.SimpleQueue[dict[str, Any] | None] = field(default_factory=queue.SimpleQueue)
 
     def __post_init__(self) -> None:
         self.process = subprocess.Popen(
             # Without -P a file in the current directory could stand in for a library.
-            [sys.executable, "-P", "-m", "medsdk_conformance._child", self.name, self.device],
+            [
+                *(sys.executable, "-P", "-m", "medsdk_conformance._child"),
+                *(self.name, self.device, str(self.printed)),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None if self.show_output else subprocess.DEVNULL,
-            # The child sees the parent's import path, so that both run the same code.
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            env={
+                **os.environ,
+                # The child sees the parent's import path, so that both run the same code.
+                "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+                # What it prints before it dies is seen.
+                "PYTHONUNBUFFERED": "1",
+            },
             # A group of its own, so that its own children end with it.
             start_new_session=True,
         )
@@ -238,7 +340,7 @@ class _Child:
         try:
             reply = self.replies.get(timeout=limit_s)
         except queue.Empty:
-            raise _GoneError(f"no answer within {limit_s:g} s: the process was ended") from None
+            raise _SilentError(f"no answer within {limit_s:g} s: the process was ended") from None
         if reply is None:
             raise self._gone()
         return reply

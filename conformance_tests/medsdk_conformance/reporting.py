@@ -32,6 +32,7 @@ def describe_report(report: Report) -> ConformanceDocument:
         runtime_version=report.version,
         device=report.device,
         capabilities=report.capabilities,
+        exceptions=tuple(item.id for item in items if item.verdict == "advisory"),
         items=items,
         medsdk=__version__,
         machine_sha256=identify().digest,
@@ -46,6 +47,7 @@ def describe_items(items: Iterable[Item]) -> ConformanceDocument:
         runtime_version="",
         device="",
         capabilities=(),
+        exceptions=(),
         items=tuple(_described(item, "not-run", "only listed", 0.0) for item in items),
         medsdk=__version__,
         machine_sha256=identify().digest,
@@ -71,14 +73,33 @@ def capability_table(document: ConformanceDocument) -> str:
     )
 
 
-def remarks(document: ConformanceDocument) -> list[str]:
-    """One line for every item that is not `pass`, but for what is not declared."""
-    return [
-        f"{_WORDS[item.verdict]}  {item.id}: {item.asks} {item.detail}"
-        for item in document.items
-        if item.verdict in {"fail", "advisory"}
-        or (item.verdict == "not-run" and item.capability in {None, *document.capabilities})
-    ]
+def conclusion(document: ConformanceDocument) -> str:
+    """The verdict in capitals, and how many exceptions it rests on."""
+    number = len(document.exceptions)
+    said = document.verdict.upper()
+    return f"{said}, with {number} exception{'s' * (number > 1)}" if number else said
+
+
+def remarks(document: ConformanceDocument, *, undeclared: bool = False) -> list[str]:
+    """One line for every item that is not `pass`; one for all that were not run for one reason.
+
+    Args:
+        document: A run.
+        undeclared: Whether to tell of items that were not run since they are not declared.
+    """
+    lines = []
+    not_run: dict[str, list[ConformanceItem]] = {}
+    for item in document.items:
+        if item.verdict in {"fail", "advisory"}:
+            lines.append(f"{_WORDS[item.verdict]}  {item.id}: {item.asks} {item.detail}")
+        elif item.verdict == "not-run" and (
+            undeclared or item.capability in {None, *document.capabilities}
+        ):
+            not_run.setdefault(item.detail, []).append(item)
+    for reason, items in not_run.items():
+        told = f"{items[0].id}: {items[0].asks}" if len(items) == 1 else f"{len(items)} items:"
+        lines.append(f"{_WORDS['not-run']}  {told} {reason}")
+    return lines
 
 
 def items_table(document: ConformanceDocument) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -17,8 +16,9 @@ from medsdk_conformance.capabilities import (
 from medsdk_conformance.case import Call, Case
 from medsdk_conformance.cases import CASES
 from medsdk_conformance.check import Check, NotTestableError, RuleBrokenError, Subject, require
-from medsdk_conformance.checks import CHECKS
+from medsdk_conformance.checks import CHECKS, SILENT
 from medsdk_conformance.comparing import compare
+from medsdk_conformance.wording import one_line, words
 from medsdk_runtimes import Capability, Runtime
 from medsdk_runtimes.errors import (
     GraphRefusedError,
@@ -34,6 +34,11 @@ Verdict = Literal["pass", "fail", "not-run", "advisory"]
 
 def _declares(subject: Subject) -> None:
     problems = declaration_problems(subject.runtime, {item.id for item in ITEMS})
+    problems += [
+        f"no exception is taken for {name}: who uses the runtime would not notice the fault"
+        for name in exceptions_of(subject.runtime)
+        if name in NEVER_EXCUSED
+    ]
     if problems:
         raise RuleBrokenError("; ".join(problems))
 
@@ -58,6 +63,9 @@ ITEMS: tuple[Item, ...] = (
     *CASES,
 )
 """Everything that a runtime is asked."""
+
+NEVER_EXCUSED: frozenset[str] = frozenset({"declarations"} | SILENT)
+"""Items for which no exception is taken."""
 
 
 @dataclass(frozen=True)
@@ -107,9 +115,9 @@ def with_exception(result: Result, reason: str | None) -> Result:
     """What a declared exception makes of a result.
 
     A failure that was declared decides nothing. One that was declared and does not occur fails, so
-    that no exception outlives its reason.
+    that no exception outlives its reason. Items of `NEVER_EXCUSED` take none.
     """
-    if reason is None or result.verdict == "not-run":
+    if reason is None or result.verdict == "not-run" or result.id in NEVER_EXCUSED:
         return result
     if result.verdict == "fail":
         return replace(
@@ -120,8 +128,16 @@ def with_exception(result: Result, reason: str | None) -> Result:
     )
 
 
-def judge_item(runtime: Runtime, item: Item, device: str | None = None) -> Result:
-    """`examine_item` without regard to the exceptions that the runtime declares."""
+def judge_item(
+    runtime: Runtime,
+    item: Item,
+    device: str | None = None,
+    seen: Callable[[BaseException], None] = lambda error: None,
+) -> Result:
+    """`examine_item` without regard to the exceptions that the runtime declares.
+
+    `seen` is given the exception that made it fail.
+    """
     capabilities = capabilities_of(runtime)
     needed = item.capability
     missing = needs_of(item) - capabilities
@@ -130,7 +146,7 @@ def judge_item(runtime: Runtime, item: Item, device: str | None = None) -> Resul
     if undeclared and not isinstance(item, Case):
         return Result(item.id, needed, "not-run", without)
     try:
-        subject = Subject(runtime, device or first_device(runtime), capabilities)
+        subject = Subject(runtime, device, capabilities)
         if isinstance(item, Case):
             outcome = _solve(subject, item)
             if undeclared:
@@ -138,12 +154,14 @@ def judge_item(runtime: Runtime, item: Item, device: str | None = None) -> Resul
         else:
             item.run(subject)
     except RuleBrokenError as broken:
+        seen(broken)
         told = f"{without}, and does not refuse: {broken}" if undeclared else str(broken)
         return Result(item.id, needed, "fail", one_line(told))
     except NotTestableError as reason:
         return Result(item.id, needed, "not-run", str(reason))
     # A runtime may raise anything, and whatever it is, it is an answer.
     except Exception as error:  # noqa: BLE001
+        seen(error)
         return Result(item.id, needed, "fail", words(error))
     return Result(item.id, needed, "pass")
 
@@ -152,18 +170,6 @@ def needs_of(item: Item) -> frozenset[Capability]:
     """The capabilities that a runtime needs to be held to an item."""
     besides = item.besides if isinstance(item, Case) else None
     return frozenset(needed for needed in (item.capability, besides) if needed is not None)
-
-
-def first_device(runtime: Runtime) -> str:
-    """Where a runtime runs by default.
-
-    Raises:
-        RuleBrokenError: It lists no device.
-    """
-    devices = runtime.devices()
-    if not devices:
-        raise RuleBrokenError("no device at all")
-    return devices[0].name
 
 
 _GRAPH_REFUSED = (GraphRefusedError, PrecisionMismatchError, SettingRefusedError)
@@ -216,31 +222,3 @@ def _solve(subject: Subject, case: Case) -> str:
 
 def _same_shapes(one: Call, other: Call) -> bool:
     return all(array.shape == other.inputs[name].shape for name, array in one.inputs.items())
-
-
-_PATH = re.compile(r"\S*[/\\]\S*")
-_LONGEST = 400
-
-
-def one_line(text: str) -> str:
-    """Printable text in one short line."""
-    shown = " ".join(text.encode("utf-8", "replace").decode().split())
-    shown = "".join(letter if letter.isprintable() else "?" for letter in shown)
-    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}..."
-
-
-def without_paths(text: str) -> str:
-    """Somebody else's text in one short line, without anything that looks like a path."""
-    return one_line(_PATH.sub("(path)", text[: 4 * _LONGEST]))
-
-
-def words(error: BaseException) -> str:
-    """What somebody else's exception says, without anything that looks like a path."""
-    kind = type(error).__name__
-    try:
-        text = str(error)
-    # Even asking an exception for its text may raise.
-    except Exception:  # noqa: BLE001
-        text = ""
-    text = without_paths(text)
-    return f"raised {kind}: {text}" if text else f"raised {kind}"

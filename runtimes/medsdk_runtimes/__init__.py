@@ -65,6 +65,9 @@ RUNTIMES: Final[tuple[Runtime, ...]] = (OnnxRuntime(), OpenVino())
 
 ENTRY_POINT_GROUP: Final = "medsdk.runtimes"
 
+_MEMBERS: Final = ("name", "availability", "devices", "open")
+"""What `Runtime` asks for."""
+
 
 def known_names() -> tuple[str, ...]:
     """Names of `known()`, read without running a line of anybody's package."""
@@ -156,6 +159,22 @@ def _load(entry: EntryPoint) -> Runtime:
     # A foreign package may raise anything; the reason is kept where `doctor` shows it.
     except Exception as error:  # noqa: BLE001
         return _Unloadable(entry.name, library_words(error))
-    if not isinstance(found, Runtime) or found.name != entry.name:
-        return _Unloadable(entry.name, "it is no runtime, or it has another name than its entry")
-    return found
+    problem = _entry_problem(entry.name, found)
+    return _Unloadable(entry.name, problem) if problem else found
+
+
+def _entry_problem(name: str, found: object) -> str:
+    """Why what an entry point gives is no runtime of that name; empty where it is one."""
+    if isinstance(found, type):
+        return f"its entry names the class {found.__name__}, expected an object: {found.__name__}()"
+    try:
+        absent = [member for member in _MEMBERS if not hasattr(found, member)]
+        if absent:
+            return f"it is a {type(found).__name__} without {', '.join(absent)}, so no runtime"
+        own = found.name  # type: ignore[attr-defined]  # it is one of the members
+    # A foreign property may raise anything.
+    except Exception as error:  # noqa: BLE001
+        return f"its members cannot be read: {library_words(error)}"
+    if own != name:
+        return f"its name is {library_words(repr(own))}, and its entry is called {name!r}"
+    return ""

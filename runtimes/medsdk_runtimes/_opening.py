@@ -170,8 +170,25 @@ def require_precision(runtime: str, asked: Precision, found: Precision, evidence
         )
 
 
-def library_words(error: BaseException) -> str:
-    """What a library said, in one short line without anything that looks like a path."""
-    text = " ".join(_PATH.sub("(path)", str(error)).split())
-    short = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
-    return f"{type(error).__name__}: {short}" if short else type(error).__name__
+def library_words(said: BaseException | str) -> str:
+    """What a library said, in one short printable line without anything that looks like a path.
+
+    Args:
+        said: An exception, whose type is named first, or a text.
+    """
+    if isinstance(said, str):
+        return _short(said)
+    kind = type(said).__name__
+    try:
+        text = _short(str(said))
+    # Even asking a foreign exception for its text may raise.
+    except Exception:  # noqa: BLE001
+        text = ""
+    return f"{kind}: {text}" if text else kind
+
+
+def _short(text: str) -> str:
+    # Cut first: a library may say megabytes.
+    shown = " ".join(_PATH.sub("(path)", text[: 4 * _LONGEST]).split())
+    shown = "".join(letter if letter.isprintable() else "?" for letter in shown)
+    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}..."

@@ -188,13 +188,20 @@ class Session(ABC):
         Raises:
             TensorMismatchError: An input is missing, unknown or of another dtype or shape.
             OutputMismatchError: The runtime returned other outputs than it declares.
-            SessionClosedError: After `close()`.
+            SessionClosedError: After `close()`, or `close()` came while the call was under way and
+                the runtime could not end it.
             ForkedProcessError: In a forked child of the process that opened the session.
             InferenceFailedError: The runtime itself failed.
         """
         self.check_usable()
         _check(tensors, self._expected_inputs, TensorMismatchError, "input")
-        results = self._run(tensors)
+        try:
+            results = self._run(tensors)
+        # What a library says of an engine that was taken from it is no news: it was closed.
+        except Exception as error:
+            if self._closed and not isinstance(error, SessionClosedError):
+                raise _closed_error() from error
+            raise
         _check(results, self._expected_outputs, OutputMismatchError, "output")
         return results
 
@@ -207,9 +214,7 @@ class Session(ABC):
             ForkedProcessError: In a forked child of the process that opened the session.
         """
         if self._closed:
-            raise SessionClosedError(
-                "the session is closed", remedy="open the graph again; a session cannot be reopened"
-            )
+            raise _closed_error()
         if os.getpid() != self._process_id:
             raise ForkedProcessError(
                 "a session cannot be used in a forked process",
@@ -255,6 +260,8 @@ class Runtime(Protocol):
     def open(self, onnx: bytes, settings: Settings) -> Session:
         """Load a graph from its bytes (never a path, so external data cannot resolve).
 
+        May be called by any number of threads at once.
+
         Raises:
             RuntimeUnavailableError: The library is not installed.
             DeviceUnavailableError: The device is not here.
@@ -262,6 +269,12 @@ class Runtime(Protocol):
             GraphRefusedError: The bytes are no ONNX graph that medsdk opens.
             PrecisionMismatchError: The executed graph has another precision than asked.
         """
+
+
+def _closed_error() -> SessionClosedError:
+    return SessionClosedError(
+        "the session is closed", remedy="open the graph again; a session cannot be reopened"
+    )
 
 
 def _check(

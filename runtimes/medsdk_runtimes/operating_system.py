@@ -6,6 +6,7 @@ Nothing here returns a host name, a user name or a path.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import stat
@@ -13,7 +14,6 @@ import sys
 from pathlib import Path
 
 if sys.platform == "win32":
-    import ctypes
     import winreg
     from ctypes import wintypes
 
@@ -81,6 +81,17 @@ def memory_current_bytes() -> int:
     if sys.platform == "win32":
         return int(_process_memory().working_set)
     return _kilobytes(_PROCESS_STATUS, "VmRSS")
+
+
+def release_free_memory() -> None:
+    """Give what was freed back to the system, so that `memory_current_bytes` holds no slack.
+
+    Does nothing where the C library cannot (it is glibc that can).
+    """
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 def memory_peak_bytes() -> int:

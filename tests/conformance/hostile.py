@@ -83,6 +83,58 @@ class NeverEnds(Hostile):
         return super().open(onnx, settings)
 
 
+class PrintsOnce(Hostile):
+    printed = False
+
+    def open(self, onnx, settings):
+        if not self.printed:
+            self.printed = True
+            os.write(1, b"ACME 4.2\\n")
+        return super().open(onnx, settings)
+
+
+class PrintsDevices(Hostile):
+    def devices(self):
+        print("looking for cards")
+        return super().devices()
+
+
+class PrintsLate(Hostile):
+    def open(self, onnx, settings):
+        threading.Timer(0.3, os.write, (1, b"goodbye")).start()
+        return super().open(onnx, settings)
+
+
+class PrintsFromC(Hostile):
+    def open(self, onnx, settings):
+        ctypes.CDLL(None).printf(b"%s", b"from C")
+        return super().open(onnx, settings)
+
+
+class Mute(Hostile):
+    def devices(self):
+        time.sleep(600)
+
+
+class HangsAlways(Hostile):
+    def open(self, onnx, settings):
+        time.sleep(600)
+
+
+class Excused(Hostile):
+    conformance_exceptions = {"conv": "no filters", "threads": "one at a time"}
+
+
+class NoDevices(Hostile):
+    def devices(self):
+        raise OSError("no driver")
+
+
+class Nameless:
+    name = "nameless"
+    availability = devices = Hostile.devices
+
+
 sound = Hostile("sound", lambda: None)
 aborts = Hostile("aborts", os.abort)
 segfaults = Hostile("segfaults", lambda: ctypes.string_at(0))
@@ -97,12 +149,32 @@ undescribed = Undescribed("undescribed", lambda: None)
 absent = Absent("absent", lambda: None)
 ends_badly = EndsBadly("ends_badly", lambda: os._exit(7))
 never_ends = NeverEnds("never_ends", lambda: None)
+prints_once = PrintsOnce("prints_once", lambda: None)
+prints_devices = PrintsDevices("prints_devices", lambda: None)
+prints_late = PrintsLate("prints_late", lambda: None)
+prints_from_c = PrintsFromC("prints_from_c", lambda: None)
+excused = Excused("excused", raises(OSError("no filters here")))
+no_devices = NoDevices("no_devices", lambda: None)
+other_name = Hostile("another name", lambda: None)
+nameless = Nameless()
+the_class = Hostile
+mute = Mute("mute", lambda: None)
+hangs_always = HangsAlways("hangs_always", lambda: None)
 """
 
 RUNTIMES = (
     *("sound", "aborts", "segfaults", "exits", "ends", "interrupts", "hangs", "chatters", "cuts"),
-    *("unreadable", "undescribed", "absent", "ends_badly", "never_ends"),
+    *("unreadable", "undescribed", "absent", "ends_badly", "never_ends", "mute", "hangs_always"),
+    *("excused", "no_devices"),
+    *("prints_once", "prints_devices", "prints_late", "prints_from_c"),
 )
+
+NO_RUNTIMES = {
+    "the_class": "its entry names the class Hostile, expected an object",
+    "nameless": "a Nameless without open",
+    "other_name": "its name is 'another name', and its entry is called 'other_name'",
+}
+"""Entries that give something else than a runtime of that name, and what is said of it."""
 
 UNLOADABLE = {
     "import_raises": "raise RuntimeError('no licence in /etc')",
@@ -112,12 +184,18 @@ UNLOADABLE = {
 }
 """Modules that are no good to import."""
 
+MODULES = {
+    "prints_imported": "import hostile_runtimes\nprint('hello')\n"
+    "RUNTIME = hostile_runtimes.Hostile('prints_imported', lambda: None)",
+}
+"""Modules with a runtime of their own."""
+
 
 def install(folder: Path) -> None:
     """Write the distribution into a folder of the import path."""
     (folder / "hostile_runtimes.py").write_text(SOURCE, encoding="utf-8")
-    lines = [f"{name} = hostile_runtimes:{name}" for name in RUNTIMES]
-    for name, text in UNLOADABLE.items():
+    lines = [f"{name} = hostile_runtimes:{name}" for name in (*RUNTIMES, *NO_RUNTIMES)]
+    for name, text in {**UNLOADABLE, **MODULES}.items():
         (folder / f"{name}.py").write_text(text + "\n", encoding="utf-8")
         lines.append(f"{name} = {name}:RUNTIME")
     information = folder / "hostile_runtimes-1.0.dist-info"

@@ -358,20 +358,6 @@ class Undying(Wrapped):
         pass
 
 
-class Breaking(Wrapped):
-    """A call that is under way when the session closes gets an error of its own."""
-
-    def _run(self, tensors: Mapping[str, Array]) -> Outputs:
-        outputs = self.inner.run(tensors)
-        time.sleep(0.001)
-        if self._closed:
-            raise RuntimeError("the handle is no longer valid")
-        return outputs
-
-    def _close(self) -> None:
-        pass
-
-
 SLOW_SECONDS = 0.35
 
 

@@ -94,6 +94,46 @@ def test_what_it_prints_can_be_shown(capfd):
     assert shown.out == ""
 
 
+@pytest.mark.parametrize(
+    ("name", "seen"),
+    [
+        ("prints_once", f"first seen after {BEFORE}: 'ACME 4.2"),
+        ("prints_devices", "first seen after availability() and devices(): 'looking for cards"),
+        ("prints_late", "first seen after"),
+        ("prints_from_c", f"first seen after {BEFORE}: 'from C"),
+        ("prints_imported", "first seen after its import: 'hello"),
+    ],
+)
+def test_whatever_is_printed_is_judged_at_the_end(name, seen):
+    report = run_kit(name, ids={"standard-output", BEFORE, AFTER})
+    assert [timed.result.id for timed in report.results] == ["standard-output", BEFORE, AFTER]
+    assert _verdicts(report) == {"standard-output": "fail", BEFORE: "pass", AFTER: "pass"}
+    assert seen in _detail(report, "standard-output")
+
+
+def test_one_that_says_nothing_is_asked_nothing_more(capfd):
+    report = run_kit("mute", limit_s=2)
+    details = {timed.result.detail for timed in report.results[1:]}
+    assert (report.results[0].result.verdict, len(details)) == ("fail", 1)
+    assert "did not say within 2 s what it is" in details.pop()
+    assert {timed.result.verdict for timed in report.results[1:]} == {"not-run"}
+
+
+def test_one_that_always_hangs_is_asked_three_times(capfd):
+    before = time.monotonic()
+    words = [word for item in ITEMS for word in ("--only", item.id) if item.id != "declarations"]
+    assert run(["conformance", "hangs_always", "--timeout", "3", "--quiet", *words]) == 1
+    assert time.monotonic() - before < 60
+    lines = capfd.readouterr().out.splitlines()
+    assert sum("no answer within 3 s" in line for line in lines) == kit.MOST_SILENT
+    assert sum("not asked: 3 items in a row" in line for line in lines) == 1
+
+
+def test_only_says_why_an_item_is_not_run(capfd):
+    assert run(["conformance", "openvino", "--only", "optimise-off", "--quiet"]) == 3
+    assert "does not declare 'optimise-off'" in capfd.readouterr().out
+
+
 @pytest.mark.parametrize("name", [*hostile.UNLOADABLE, "absent"])
 def test_one_that_is_not_here_is_an_error(name):
     with pytest.raises(RuntimeUnavailableError) as caught:
@@ -101,6 +141,44 @@ def test_one_that_is_not_here_is_an_error(name):
     assert caught.value.exit_status == 3
     assert caught.value.got
     assert "/" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "reason"), hostile.NO_RUNTIMES.items())
+def test_an_entry_that_gives_no_runtime_says_why(name, reason):
+    with pytest.raises(RuntimeUnavailableError) as caught:
+        run_kit(name, ids={BEFORE})
+    assert reason in str(caught.value.got)
+
+
+def test_devices_that_raise_hide_nothing_else():
+    report = run_kit("no_devices", ids={"declarations", "describes-itself", "devices", BEFORE})
+    assert _verdicts(report) == {
+        **dict.fromkeys(("declarations", "describes-itself"), "pass"),
+        **dict.fromkeys(("devices", BEFORE), "fail"),
+    }
+    assert "no device to open it on: raised OSError: no driver" in _detail(report, BEFORE)
+    assert report.capabilities
+
+
+def test_a_pass_with_exceptions_says_so(capfd):
+    words = ["conformance", "excused", "--quiet", "--only", BEFORE]
+    assert run([*words, "--only", SPOILT]) == 0
+    assert capfd.readouterr().out.endswith("\nPASS, with 1 exception\n")
+    assert run([*words, "--only", SPOILT, "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["exceptions"] == [SPOILT]
+
+
+def test_what_nobody_would_notice_takes_no_exception():
+    report = run_kit("excused", ids={"declarations", "threads"})
+    assert _verdicts(report) == {"declarations": "fail", "threads": "pass"}
+    assert "no exception is taken for threads" in _detail(report, "declarations")
+
+
+def test_what_it_raises_can_be_shown(capfd):
+    run_kit("excused", ids={SPOILT}, show_output=True)
+    shown = capfd.readouterr().err
+    assert "Traceback" in shown
+    assert "in open" in shown
 
 
 def test_the_command_never_imports_it(monkeypatch):

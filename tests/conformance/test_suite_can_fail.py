@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from medsdk_conformance import CASES, CHECKS, ITEMS, examine
-from medsdk_conformance.checks import threads
+from medsdk_conformance.checks import leaks, threads
 from medsdk_conformance.suite import ENDS, judge_item
 from medsdk_runtimes import CAPABILITIES, Availability, Device, Runtime, available
-from tests.conformance import planted
+from tests.conformance import planted, planted_behaviour
 from tests.conformance.planted import Declares, Fault, Here, Lists, claiming
 
 pytestmark = pytest.mark.skipif(not available(), reason="no runtime to plant a fault in")
@@ -54,7 +54,6 @@ SESSIONS: dict[str, tuple[Callable[..., Any], set[str]]] = {
     "wipes-outputs": (planted.Wiping, {"outputs-outlive-session"}),
     "racing-threads": (planted.Racing, {"threads", "threads-batches"}),
     "never-closes": (planted.Undying, {"close", "close-while-running", "fork", "base-class"}),
-    "breaks-on-close": (planted.Breaking, {"close-while-running"}),
     "slow-close": (planted.SlowToClose, {"close-is-quick", "close-is-quick-while-running"}),
     "forgetting-breaks": (planted.OnceClosed, {"close-unused"}),
     "keeps-sessions": (planted.KeepsSessions, {"leak-of-sessions"}),
@@ -122,8 +121,12 @@ RUNTIMES: dict[str, tuple[Callable[[Runtime], Runtime], set[str]]] = {
 """Runtimes with a fault, and the items that find it."""
 
 FAULTS: dict[str, tuple[Callable[[Runtime], Runtime], set[str]]] = {
-    **{name: (partial(Fault, wrap=wrap), found) for name, (wrap, found) in SESSIONS.items()},
+    **{
+        name: (partial(Fault, wrap=wrap), found)
+        for name, (wrap, found) in {**SESSIONS, **planted_behaviour.SESSIONS}.items()
+    },
     **RUNTIMES,
+    **planted_behaviour.RUNTIMES,
 }
 
 
@@ -144,7 +147,8 @@ def _failed(runtime: Runtime, ids: set[str]) -> set[str]:
 
 @pytest.fixture
 def _less_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that a slow close may be a quick test."""
+    """So that a slow close, and what never ends, may be quick tests."""
+    monkeypatch.setattr(leaks, "ENDING_SECONDS", 0.05)
     assert planted.SLOW_SECONDS < threads.CLOSE_SECONDS
     monkeypatch.setattr(threads, "CLOSE_SECONDS", planted.SLOW_SECONDS - 0.05)
 
@@ -203,3 +207,26 @@ def test_undeclared_capabilities_must_be_refused() -> None:
     runtime = Declares(available()[0], declared=planted.CAPABILITY_SUBSET)
     ids = {"precision-kept", "settings-refused"}
     assert _failed(runtime, ids) == ids
+
+
+def test_another_error_than_expected_is_named_with_what_was_expected() -> None:
+    (result,) = examine(planted_behaviour.RaisesItsOwn(available()[0]), {"garbage"})
+    assert result.detail == "expected GraphRefusedError, and it raised ValueError: cannot parse"
+
+
+@pytest.mark.parametrize(
+    ("said", "verdict"),
+    [
+        ("expected a FLOAT/INT8 graph, see https://onnx.ai/onnx/Conv.html", "pass"),
+        ("1/2 of it, or N/A (in/out)", "pass"),
+        ("cannot open /home/me/model.onnx", "fail"),
+        ("cannot open '/model.onnx'", "fail"),
+        ("cannot open ./weights.bin", "fail"),
+        ("cannot open secret/weights.bin", "fail"),
+        (r"cannot open C:\models\x", "fail"),
+        (r"cannot open \\server\x", "fail"),
+    ],
+)
+def test_a_path_is_told_from_a_slash(said: str, verdict: str) -> None:
+    (result,) = examine(planted_behaviour.SaysOfGraphs(available()[0], said=said), {"garbage"})
+    assert result.verdict == verdict

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from medsdk_conformance.check import Check, Subject, counted, equal, raises, require
+from medsdk_conformance.check import Check, Subject, counted, equal, raises, without_path
 from medsdk_conformance.graphs import node, serialized
 from medsdk_runtimes import Array
 from medsdk_runtimes.errors import GraphRefusedError, InferenceFailedError, TensorMismatchError
@@ -43,7 +43,7 @@ def _fails_while_it_runs(subject: Subject) -> None:
     with closing(subject.open(onnx)) as session:
         with raises(InferenceFailedError) as caught:
             session.run({"a": good["a"], "b": np.ones((5, 2), np.float32)})
-        require("/" not in str(caught[0]), f"a path in the error: {caught[0]}")
+        without_path(caught[0])
         equal(session.run(good)["y"], np.full((2, 2), 3, np.float32))
 
 

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 
 import numpy as np
 
 from medsdk_conformance.check import Check, Subject, counted, equal, require
 from medsdk_conformance.graphs import node, serialized
+
+KEPT_OUTPUTS = 100
+LATER_SECONDS = 0.1
+"""When a library that goes on after a call has done its harm."""
+
+
+def _outputs_are_kept(subject: Subject) -> None:
+    """A caller may keep every output: buffers that are used again in turn would show."""
+    with closing(subject.open()) as session:
+        kept = [session.run({"x": counted() + turn})["y"] for turn in range(KEPT_OUTPUTS)]
+        for turn, output in enumerate(kept):
+            expected = 2 * (counted() + turn) + 1
+            require(
+                np.array_equal(output, expected),
+                f"output {turn + 1} of {KEPT_OUTPUTS} that were kept has changed: "
+                f"expected {expected.tolist()}, got {output.tolist()}",
+            )
 
 
 def _outputs_are_fresh(subject: Subject) -> None:
@@ -17,8 +35,12 @@ def _outputs_are_fresh(subject: Subject) -> None:
         kept = first.copy()
         second = session.run({"x": given + 5})["y"]
         require(not np.shares_memory(first, second), "two calls share their output's memory")
+        for flag in ("c_contiguous", "writeable", "aligned"):
+            require(bool(getattr(first.flags, flag)), f"an output is not {flag}")
         equal(first, kept)
         first[:] = -1
+        time.sleep(LATER_SECONDS)
+        equal(first, np.full_like(first, -1))
         equal(session.run({"x": given})["y"], kept)
         equal(second, 2 * (given + 5) + 1)
 
@@ -68,6 +90,8 @@ def _inputs_are_left_alone(subject: Subject) -> None:
         given = counted()
         result = session.run({"x": given})["y"]
         equal(given, counted())
+        time.sleep(LATER_SECONDS)
+        equal(given, counted())
         given[:] = -1
         equal(result, 2 * counted() + 1)
 
@@ -83,7 +107,18 @@ def _outputs_outlive_the_session(subject: Subject) -> None:
 
 
 CHECKS: tuple[Check, ...] = (
-    Check("outputs-fresh", None, "No call changes what another one returned.", _outputs_are_fresh),
+    Check(
+        "outputs-fresh",
+        None,
+        "An output is its caller's: contiguous, writeable, aligned, and nobody else writes to it.",
+        _outputs_are_fresh,
+    ),
+    Check(
+        "outputs-kept",
+        None,
+        f"{KEPT_OUTPUTS} outputs that are kept still have their values after the last call.",
+        _outputs_are_kept,
+    ),
     Check(
         "outputs-no-inputs",
         None,

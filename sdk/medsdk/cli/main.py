@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
 from collections.abc import Sequence
 from importlib.metadata import entry_points
-from pathlib import Path
 from types import FrameType
 
 import typer
 
 from medsdk._refusals import OutputNotWritableError
 from medsdk._version import __version__
-from medsdk.cli.output import ReaderGoneError, print_document, print_error, print_note, print_text
+from medsdk.cli.output import (
+    ReaderGoneError,
+    discard_output,
+    keep_apart,
+    print_document,
+    print_error,
+    print_note,
+    print_text,
+)
 from medsdk_runtimes.errors import MedsdkError
 
 COMMAND_GROUP = "medsdk.commands"
@@ -96,7 +102,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: Words after the program's name; None takes those of the process.
     """
-    sys.exit(run(arguments))
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if "--json" in words and "--help" not in words:  # help is printed by typer
+        keep_apart()
+    sys.exit(run(words))
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -115,19 +124,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
         status = _run(words, as_json=as_json)
         sys.stdout.flush()
     except (BrokenPipeError, ReaderGoneError):
-        _discard_output()
+        discard_output()
         return EXIT_INTERRUPTED
     except OSError as error:
-        _discard_output()
+        discard_output()
         # With another status the command has said already what went wrong.
         return status or _report(OutputNotWritableError.standard_output(error), as_json=False)
     return status
-
-
-def _discard_output() -> None:
-    """What could not be written is still buffered; let it go nowhere when Python ends."""
-    with Path(os.devnull).open("w") as nowhere:
-        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _run(words: list[str], *, as_json: bool) -> int:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
+from typing import BinaryIO
 
 from medsdk._refusals import OutputNotWritableError
 from medsdk.results.documents import Document
@@ -20,6 +23,37 @@ _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u206
 
 class ReaderGoneError(Exception):
     """Whoever reads standard output closed it, as `head` does; nobody is left to tell."""
+
+
+_apart: list[BinaryIO] = []
+"""Where this program's own words go, once `keep_apart` was called."""
+
+
+def keep_apart() -> None:
+    """From now on standard output holds only what this module prints.
+
+    A runtime of another package, or the library below it, may print when it is imported, used or
+    at the end of the process; `--json` promises one document all the same. So file descriptor 1
+    becomes standard error for as long as the process lives, and this module writes to a duplicate.
+    """
+    try:
+        os.fstat(1)
+    except OSError:  # there is no standard output: whoever prints is told so
+        return
+    try:
+        os.fstat(2)
+    except OSError:  # a duplicate of 1 would otherwise become 2
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    sys.stdout.flush()
+    _apart.append(os.fdopen(os.dup(1), "wb"))
+    os.dup2(2, 1)
+
+
+def discard_output() -> None:
+    """What could not be written is still buffered; let it go nowhere when Python ends."""
+    with Path(os.devnull).open("w") as nowhere:
+        for stream in (sys.stdout, *_apart):
+            os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def print_document(document: Document) -> None:
@@ -132,7 +166,7 @@ class Progress:
 def _write(text: str) -> None:
     text = printable(text)
     # A console of another encoding must not turn an answer into a UnicodeEncodeError.
-    stream = getattr(sys.stdout, "buffer", None)
+    stream = _apart[0] if _apart else getattr(sys.stdout, "buffer", None)
     try:
         if stream is None:
             sys.stdout.write(text)

@@ -366,6 +366,7 @@ class ConformanceDocument(Document):
     runtime_version: str
     device: str
     capabilities: tuple[str, ...]
+    exceptions: tuple[str, ...]
     items: tuple[ConformanceItem, ...]
     medsdk: str
     machine_sha256: str
