@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 
-import medsdk
-
 Sign = Callable[[Path, bytes | dict[str, Any] | None], None]
 
 
@@ -56,14 +54,6 @@ def document(folder: Path) -> dict[str, Any]:
     """The parsed manifest of `folder`."""
     parsed: dict[str, Any] = json.loads((folder / "manifest.json").read_bytes())
     return parsed
-
-
-@pytest.fixture(scope="session")
-def packed(bundle_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The vendor's bundle as one file; tests that change it copy it first."""
-    path = tmp_path_factory.mktemp("packed") / "blob bündel.medsdk"
-    medsdk.pack(bundle_dir, path)
-    return path
 
 
 @pytest.fixture
