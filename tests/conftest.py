@@ -191,6 +191,16 @@ def bundle_dir(vendor: Vendor, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture(scope="session")
+def packed(bundle_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The vendor's bundle as one file; tests that change it copy it first."""
+    import medsdk
+
+    path = tmp_path_factory.mktemp("packed") / "blob bündel.medsdk"
+    medsdk.pack(bundle_dir, path)
+    return path
+
+
+@pytest.fixture(scope="session")
 def liver_bundle_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The liver reference network from a few phantoms: FP32 alone ships, INT8 is unjudged."""
     from medsdk.tasks import catalogue_task

@@ -18,13 +18,6 @@ SCHEMAS = Path(__file__).parents[2] / "docs/schemas"
 NETWORK = "networks/filter/fp32.onnx"
 
 
-@pytest.fixture(scope="session")
-def packed(bundle_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("packed") / "blob bündel.medsdk"
-    medsdk.pack(bundle_dir, path)
-    return path
-
-
 def _check(name: str, document: object) -> None:
     schema = json.loads((SCHEMAS / f"{name}.schema.json").read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator(schema).validate(document)

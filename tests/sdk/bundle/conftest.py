@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import medsdk
+from medsdk.bundle.one_file import OneFile
+from medsdk.bundle.storage import BundleLimits
+from medsdk.errors import BundleUnreadableError
 
 Sign = Callable[[Path, bytes | dict[str, Any] | None], None]
 
@@ -58,15 +61,34 @@ def document(folder: Path) -> dict[str, Any]:
     return parsed
 
 
-@pytest.fixture(scope="session")
-def packed(bundle_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The vendor's bundle as one file; tests that change it copy it first."""
-    path = tmp_path_factory.mktemp("packed") / "blob bündel.medsdk"
-    medsdk.pack(bundle_dir, path)
-    return path
-
-
 @pytest.fixture
 def one_file(packed: Path, tmp_path: Path) -> Path:
     """A bundle as one file that a test may change."""
     return Path(shutil.copy(packed, tmp_path / "copy.medsdk"))
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Callable[[bytes], OneFile]:
+    def call(data: bytes) -> OneFile:
+        (tmp_path / "archive.medsdk").write_bytes(data)
+        return OneFile.open(tmp_path / "archive.medsdk", BundleLimits())
+
+    return call
+
+
+@pytest.fixture
+def refused(opened: Callable[[bytes], OneFile]) -> Callable[..., str]:
+    def call(data: bytes, part: str = "") -> str:
+        tracemalloc.start()
+        with pytest.raises(BundleUnreadableError) as caught:
+            opened(data)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert caught.value.exit_status == 4
+        assert peak < 4 * 1024**2
+        assert part in caught.value.got, caught.value.got
+        assert caught.value.expected
+        assert "medsdk" in caught.value.remedy or "larger" in caught.value.what
+        return str(caught.value)
+
+    return call
