@@ -286,7 +286,9 @@ class _Asked:
     def _ask(self, request: Mapping[str, str]) -> dict[str, Any]:
         if self.child is None:
             self.child = _Child(self.name, self.device, self.printed.file, self.show_output)
-        return self.child.ask(request, self.limit_s)
+        # An import is no item: however short their limit is, a library may be slow to load.
+        loads = request["what"] == "load"
+        return self.child.ask(request, max(self.limit_s, TIME_LIMIT_S) if loads else self.limit_s)
 
     def drop(self) -> None:
         """End the child."""
