@@ -13,10 +13,22 @@ from __future__ import annotations
 import os
 import sys
 
-if __name__ == "__main__":
-    # Python looks for modules beside a script first, where the kit has none; os is loaded before.
-    _here = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
-    sys.path[:] = [folder for folder in sys.path if os.path.abspath(folder) != _here]  # noqa: PTH100
+if __name__ == "__main__" and not sys.flags.isolated:
+    # Modules beside this script and on PYTHONPATH come before Python's own: start again without
+    # them. os is loaded before any of them is looked at.
+    _script = os.path.abspath(__file__)  # noqa: PTH100
+    _words = [sys.executable, "-I", _script, *sys.argv[1:]]
+    if os.name == "posix":
+        os.execv(sys.executable, _words)
+    # os.execv of Windows does not wait, and does not quote.
+    _paths = [os.path.dirname(_script), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]  # noqa: PTH120
+    _foreign = {os.path.abspath(folder) for folder in _paths}  # noqa: PTH100
+    sys.path[:] = [folder for folder in sys.path if os.path.abspath(folder) not in _foreign]  # noqa: PTH100
+    import signal
+    import subprocess
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the child answers it
+    sys.exit(subprocess.call(_words))
 
 import argparse
 import hashlib
@@ -221,22 +233,23 @@ def _numbers(version: str) -> list[int]:
     return [int(part) for part in re.findall(r"\d+", version)[:2]]
 
 
-def install(requirements: Path, python: str, wheels: Path) -> None:
+def install(requirements: Path, python: str, wheels: Path) -> Path:
     """Let pip install, from this kit alone, what has the listed digests alone.
+
+    Returns:
+        The program that was installed.
 
     Raises:
         KitMachineError: pip is missing or did not install.
     """
+    pip = [python, "-I", "-m", "pip"]
     words = [
-        *(python, "-m", "pip", "install", "--no-index", "--find-links", str(wheels)),
+        *(*pip, "install", "--no-index", "--find-links", str(wheels)),
         *("--require-hashes", "--only-binary", ":all:", "--no-deps", "--no-cache-dir"),
         *("--disable-pip-version-check", "-r", str(requirements)),
     ]
-    # No setting of this machine may add a package index or a constraint of its own.
-    environment = {k: v for k, v in os.environ.items() if not k.upper().startswith("PIP_")}
-    environment["PIP_CONFIG_FILE"] = os.devnull
-    for command in (words, [python, "-m", "pip", "check", "--disable-pip-version-check"]):
-        done = subprocess.run(command, env=environment, check=False)
+    for command in (words, [*pip, "check", "--disable-pip-version-check"]):
+        done = subprocess.run(command, env=_environment(), check=False)
         if done.returncode:
             raise KitMachineError(
                 "pip did not install",
@@ -244,6 +257,22 @@ def install(requirements: Path, python: str, wheels: Path) -> None:
                 expected="pip of Python 3.11 or 3.12, and room on the disk",
                 remedy="`python -m pip --version` shows whether pip is there",
             )
+    program = Path(python).parent / ("medsdk.exe" if sys.platform == "win32" else "medsdk")
+    if not program.is_file():
+        raise KitMachineError(
+            "pip installed no program",
+            got=f"no {program.name} in the environment",
+            expected="the command line of medsdk",
+            remedy="ask your vendor for another kit, and say what pip said",
+        )
+    return program
+
+
+def _environment() -> dict[str, str]:
+    """No setting of this machine may add a package index, a constraint or a folder of modules."""
+    hidden = ("PIP_", "PYTHON")
+    kept = {k: v for k, v in os.environ.items() if not k.upper().startswith(hidden)}
+    return {**kept, "PIP_CONFIG_FILE": os.devnull}
 
 
 def make_environment(folder: Path) -> str:
@@ -267,7 +296,11 @@ def make_environment(folder: Path) -> str:
             remedy="choose another --venv, or remove that one",
         )
     done = subprocess.run(
-        [sys.executable, "-m", "venv", str(folder)], capture_output=True, text=True, check=False
+        [sys.executable, "-I", "-m", "venv", str(folder)],
+        env=_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         shutil.rmtree(str(folder), ignore_errors=True)
@@ -275,33 +308,31 @@ def make_environment(folder: Path) -> str:
             "this Python cannot make a virtual environment",
             got=(done.stdout + done.stderr).strip()[-300:],
             expected="Python with venv and ensurepip",
-            remedy="install them (Debian and Ubuntu: the package python3-venv), or run install.py "
-            "with the Python of an environment that has pip",
+            remedy="install them (Debian and Ubuntu: the package python3-venv)",
         )
     windows = sys.platform == "win32"
     return str(folder / ("Scripts/python.exe" if windows else "bin/python"))
 
 
 def _work(options: argparse.Namespace) -> None:
+    if options.venv is None and not options.check:
+        raise KitUsageError(
+            "there is nothing to install into",
+            expected="--venv DIR, a new virtual environment: what another one holds already "
+            "would not be of this kit",
+            remedy="python install.py --venv medsdk-env",
+        )
     files = check_kit(KIT, options.list_sha256)
     _say(f"checked: {len(files)} files are those of {LIST}")
     if options.check:
         return
     requirements, name = requirements_of(KIT)
-    if options.venv is None and sys.prefix == sys.base_prefix:
-        raise KitUsageError(
-            "this Python belongs to the system",
-            expected="--venv DIR, or the Python of a virtual environment",
-            remedy="python install.py --venv medsdk-env",
-        )
-    python = sys.executable if options.venv is None else make_environment(options.venv)
+    python = make_environment(options.venv)
     try:
-        install(requirements, python, KIT / "wheels")
+        program = install(requirements, python, KIT / "wheels")
     except BaseException:
-        if options.venv is not None:
-            shutil.rmtree(str(options.venv), ignore_errors=True)
+        shutil.rmtree(str(options.venv), ignore_errors=True)
         raise
-    program = Path(python).parent / "medsdk"
     _say(f"installed: {name}\nTry next:\n  {program} demo --device-only")
 
 
@@ -315,9 +346,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="install.py", description="Check this kit, and install medsdk from it offline."
     )
-    parser.add_argument(
-        "--venv", type=Path, metavar="DIR", help="make a virtual environment there, and use it"
-    )
+    parser.add_argument("--venv", type=Path, metavar="DIR", help="the virtual environment to make")
     parser.add_argument("--check", action="store_true", help="check the files and stop")
     parser.add_argument(
         "--list-sha256", metavar="HEX", help="sha256 of SHA256SUMS as your vendor told you"
