@@ -35,8 +35,11 @@ import hashlib
 import json
 import platform
 import re
+import shlex
 import shutil
+import stat
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,6 +48,8 @@ LIST = "SHA256SUMS"
 FACTS = "kit.json"
 LIST_LIMIT_BYTES = 1_000_000
 LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9._+/-]+)")
+
+REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+==[A-Za-z0-9.+!]+) --hash=sha256:([0-9a-f]{64})")
 
 
 class KitError(Exception):
@@ -97,8 +102,8 @@ def check_kit(kit: Path, list_sha256: str | None = None) -> dict[str, str]:
 
     Raises:
         KitUnreadableError: No list, or no list in it.
-        KitTamperedError: The list has another digest; a file is missing, changed, a link, or
-            not in the list.
+        KitTamperedError: The list has another digest; a file is missing, changed, no plain
+            file, or not in the list; a requirement is no wheel of the list.
     """
     wanted = _read_list(kit, list_sha256)
     found = set(_walk(kit)) - {LIST}
@@ -117,13 +122,34 @@ def check_kit(kit: Path, list_sha256: str | None = None) -> dict[str, str]:
             expected=f"the {len(wanted)} files of {LIST}, unchanged, and no other",
             remedy="take the kit from its source again",
         )
+    _check_requirements(kit, wanted)
     return wanted
+
+
+def _check_requirements(kit: Path, listed: dict[str, str]) -> None:
+    """Whoever replaced a wheel and listed it again must have changed these too."""
+    wheels = {digest for name, digest in listed.items() if name.startswith("wheels/")}
+    for name in sorted(listed):
+        if not name.startswith("requirements/"):
+            continue
+        for line in (kit / name).read_text(encoding="utf-8", errors="replace").splitlines():
+            match = REQUIREMENT.fullmatch(line)
+            if match is None or match.group(2) not in wheels:
+                raise KitTamperedError(
+                    "the kit does not hold the wheels that it requires; nothing was installed",
+                    got=f"{name}: " + (match.group(1) if match else "a line of another form"),
+                    expected="every requirement with the digest of a listed wheel",
+                    remedy="take the kit from its source again",
+                )
 
 
 def _read_list(kit: Path, list_sha256: str | None) -> dict[str, str]:
     path = kit / LIST
     try:
-        if path.stat().st_size > LIST_LIMIT_BYTES:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise KitUnreadableError(f"{LIST} is no plain file")
+        if status.st_size > LIST_LIMIT_BYTES:
             raise KitUnreadableError(f"{LIST} is too large to be a list of files")
         data = path.read_bytes()
     except OSError as error:
@@ -160,15 +186,16 @@ def _is_inside(name: str) -> bool:
 
 
 def _walk(kit: Path) -> list[str]:
-    """Names of all files; a link is nothing that was packed."""
+    """Names of all files; a link, a pipe or a device is nothing that was packed."""
     names = []
     for folder, folders, files in os.walk(str(kit)):
         for entry in folders + files:
             path = Path(folder, entry)
             name = path.relative_to(kit).as_posix()
-            if path.is_symlink():
+            mode = path.lstat().st_mode
+            if not (stat.S_ISREG(mode) if entry in files else stat.S_ISDIR(mode)):
                 raise KitTamperedError(
-                    "the kit holds a link; nothing was installed",
+                    "the kit holds what is no plain file; nothing was installed",
                     got=name,
                     expected="plain files",
                     remedy="take the kit from its source again",
@@ -191,15 +218,19 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def requirements_of(kit: Path) -> tuple[Path, str]:
+def requirements_of(kit: Path, files: dict[str, str]) -> tuple[Path, str]:
     """The hashed requirements for this machine and Python, and what they install.
 
+    Args:
+        kit: The kit's folder.
+        files: What `check_kit` returned.
+
     Raises:
+        KitUnreadableError: The kit's facts are none.
         KitMachineError: The kit has no wheels for it.
     """
-    facts = json.loads((kit / FACTS).read_text(encoding="utf-8"))
+    targets, glibc, installs = _read_facts(kit, files)
     here = machine()
-    targets: dict[str, str] = facts["targets"]
     if here not in targets:
         raise KitMachineError(
             "the kit has no wheels for this machine and Python",
@@ -208,15 +239,32 @@ def requirements_of(kit: Path) -> tuple[Path, str]:
             remedy="run it with one of those Pythons (64 bit), or ask for a kit of yours",
         )
     library, version = platform.libc_ver()
-    least = [int(part) for part in facts["glibc"].split(".")]
-    if sys.platform == "linux" and (library != "glibc" or _numbers(version) < least):
+    if sys.platform == "linux" and (library != "glibc" or _numbers(version) < _numbers(glibc)):
         raise KitMachineError(
             "the C library of this system is older than the wheels need, or another one",
             got="{} {}".format(library or "no glibc", version).strip(),
-            expected="glibc {} or newer".format(facts["glibc"]),
+            expected=f"glibc {glibc} or newer",
             remedy="use a newer system",
         )
-    return kit / targets[here], facts["installs"]
+    return kit / targets[here], installs
+
+
+def _read_facts(kit: Path, files: dict[str, str]) -> tuple[dict[str, str], str, str]:
+    """Targets, oldest glibc, and what is installed."""
+    try:
+        facts = json.loads((kit / FACTS).read_text(encoding="utf-8"))
+        targets, glibc, installs = (facts[name] for name in ("targets", "glibc", "installs"))
+        good = isinstance(installs, str) and re.fullmatch(r"\d+\.\d+", glibc) is not None
+        good = good and set(targets.values()) <= set(files)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        good = False
+    if not good:
+        raise KitUnreadableError(
+            f"{FACTS} does not say what the kit is for",
+            expected="targets with a file of requirements each, glibc, installs",
+            remedy="take the kit from its source again",
+        )
+    return targets, glibc, installs
 
 
 def machine() -> str:
@@ -282,19 +330,28 @@ def make_environment(folder: Path) -> str:
         KitUsageError: Something is there already, or it would lie inside the kit.
         KitMachineError: This Python cannot make one.
     """
-    place = folder.resolve()
+    try:
+        place = folder.resolve()
+        used = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    except (OSError, RuntimeError) as error:
+        raise _not_writable(error) from error
     if place == KIT or KIT in place.parents:
         raise KitUsageError(
             "the environment would lie inside the kit, whose files are counted",
             expected="a folder elsewhere",
             remedy="choose another --venv",
         )
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if used:
         raise KitUsageError(
             "there is something at --venv already",
             expected="a new or empty folder",
             remedy="choose another --venv, or remove that one",
         )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryDirectory(dir=str(folder)).cleanup()
+    except OSError as error:
+        raise _not_writable(error) from error
     done = subprocess.run(
         [sys.executable, "-I", "-m", "venv", str(folder)],
         env=_environment(),
@@ -314,6 +371,15 @@ def make_environment(folder: Path) -> str:
     return str(folder / ("Scripts/python.exe" if windows else "bin/python"))
 
 
+def _not_writable(error: Exception) -> KitMachineError:
+    return KitMachineError(
+        "the place of --venv cannot be written",
+        got=getattr(error, "strerror", None) or type(error).__name__,
+        expected="a folder that this user may make and fill",
+        remedy="choose another --venv",
+    )
+
+
 def _work(options: argparse.Namespace) -> None:
     if options.venv is None and not options.check:
         raise KitUsageError(
@@ -326,14 +392,21 @@ def _work(options: argparse.Namespace) -> None:
     _say(f"checked: {len(files)} files are those of {LIST}")
     if options.check:
         return
-    requirements, name = requirements_of(KIT)
+    requirements, name = requirements_of(KIT, files)
     python = make_environment(options.venv)
     try:
         program = install(requirements, python, KIT / "wheels")
     except BaseException:
         shutil.rmtree(str(options.venv), ignore_errors=True)
         raise
-    _say(f"installed: {name}\nTry next:\n  {program} demo --device-only")
+    _say(f"installed: {name}\nTry next:\n  {_quoted(program)} demo --device-only")
+
+
+def _quoted(path: Path) -> str:
+    """As a shell takes it: cmd.exe on Windows."""
+    if sys.platform == "win32":
+        return subprocess.list2cmdline([str(path)])
+    return shlex.quote(str(path))
 
 
 def _say(text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -152,6 +153,7 @@ def run_installer(
         text=True,
         encoding="utf-8",
         check=False,
+        timeout=300,
     )
 
 
@@ -230,17 +232,20 @@ def test_the_same_wheels_make_the_same_kit(
 @on_linux
 def test_it_installs_without_a_network(kit: Path, tmp_path: Path) -> None:
     digest = hashlib.sha256((kit / "SHA256SUMS").read_bytes()).hexdigest()
-    done = run_installer(kit, "--venv", str(tmp_path / "env"), "--list-sha256", digest)
+    place = tmp_path / "an env"
+    done = run_installer(kit, "--venv", str(place), "--list-sha256", digest)
     assert done.returncode == 0, done.stdout + done.stderr
-    python = tmp_path / "env/bin/python"
-    words = [str(python), "-I", str(tmp_path / "env/bin/medsdk")]
+    # The line to try next is one that a shell takes, with the space in it.
+    assert shlex.split(done.stdout.splitlines()[-1])[0] == str(place / "bin/medsdk")
+    python = place / "bin/python"
+    words = [str(python), "-I", str(place / "bin/medsdk")]
     shown = subprocess.run(words, capture_output=True, text=True, check=True)
     assert shown.stdout == "manylinux_2_28_x86_64\n"
     listed = subprocess.run([python, "-I", "-m", "pip", "list"], capture_output=True, text=True)
     assert "charlie" in listed.stdout
     assert "bravo" not in listed.stdout
     # A second time into the same place is refused, and leaves it as it is.
-    again = run_installer(kit, "--venv", str(tmp_path / "env"))
+    again = run_installer(kit, "--venv", str(place))
     assert again.returncode == 2
     assert "kit-usage" in again.stderr
     assert python.exists()
@@ -405,22 +410,73 @@ def test_a_forged_kit_is_known_by_the_digest_of_its_list(kit: Path, tmp_path: Pa
     assert not (tmp_path / "env").exists()
 
 
-@on_linux
-def test_pip_refuses_a_wheel_that_is_not_the_required_one(kit: Path, tmp_path: Path) -> None:
-    _another_wheel_in_its_place(kit)
+def _requirement_with_an_index(kit: Path) -> None:
+    with (kit / f"requirements/{HERE}.txt").open("a", encoding="utf-8") as file:
+        file.write("--extra-index-url elsewhere\n")
+
+
+@pytest.mark.parametrize("spoil", [_another_wheel_in_its_place, _requirement_with_an_index])
+def test_requirements_that_the_listed_wheels_do_not_meet_are_tampering(
+    spoil: Callable[[Path], None], kit: Path, tmp_path: Path
+) -> None:
+    """The list was written again, so every file is as it says."""
+    spoil(kit)
     relist(kit)
     done = run_installer(kit, "--venv", str(tmp_path / "env"))
-    assert done.returncode == 3
-    assert "DO NOT MATCH THE HASHES" in done.stderr
-    assert "kit-machine" in done.stderr
+    assert done.returncode == 1
+    assert "kit-tampered" in done.stderr
+    assert f"requirements/{HERE}.txt" in done.stderr or "charlie==2.0" in done.stderr
     assert not (tmp_path / "env").exists()
+
+
+@on_linux
+@pytest.mark.parametrize(
+    ("name", "status"), [("wheels/charlie-2.0-py3-none-any.whl", 1), ("SHA256SUMS", 4)]
+)
+def test_a_pipe_in_a_files_place_does_not_hang(name: str, status: int, kit: Path) -> None:
+    (kit / name).unlink()
+    os.mkfifo(kit / name)
+    done = run_installer(kit, "--check")
+    assert done.returncode == status
+    assert "plain file" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        "[]",
+        "{",
+        '{"targets": [], "glibc": "2.28", "installs": "a"}',
+        '{"targets": {}, "glibc": 2.28, "installs": "a"}',
+        '{"targets": {"a": "../b.txt"}, "glibc": "2.28", "installs": "a"}',
+    ],
+)
+def test_facts_that_are_none_are_unreadable(text: str, kit: Path, tmp_path: Path) -> None:
+    (kit / "kit.json").write_text(text, encoding="utf-8")
+    relist(kit)
+    done = run_installer(kit, "--venv", str(tmp_path / "env"))
+    assert done.returncode == 4
+    assert "kit-unreadable" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@on_linux
+def test_a_place_that_cannot_be_written_is_called_so(kit: Path, tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for place in ("/proc/env", str(kit / "install.py/env"), str(tmp_path / "loop")):
+        done = run_installer(kit, "--venv", place)
+        assert done.returncode in {2, 3}
+        assert "python3-venv" not in done.stderr
+        assert "choose another --venv" in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 @on_linux
 @pytest.mark.parametrize(
     ("key", "value", "named"),
     [
-        ("targets", {f"windows-x86_64-{ABI}": "requirements/x.txt"}, HERE),
+        ("targets", {f"windows-x86_64-{ABI}": f"requirements/windows-x86_64-{ABI}.txt"}, HERE),
         ("glibc", "99.0", "glibc 99.0 or newer"),
     ],
 )
