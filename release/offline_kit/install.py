@@ -13,18 +13,33 @@ from __future__ import annotations
 import os
 import sys
 
-if __name__ == "__main__":
-    # Python looks for modules beside a script first, where the kit has none; os is loaded before.
-    _here = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
-    sys.path[:] = [folder for folder in sys.path if os.path.abspath(folder) != _here]  # noqa: PTH100
+if __name__ == "__main__" and not sys.flags.isolated:
+    # Modules beside this script and on PYTHONPATH come before Python's own: start again without
+    # them. os is loaded before any of them is looked at.
+    _script = os.path.abspath(__file__)  # noqa: PTH100
+    _words = [sys.executable, "-I", _script, *sys.argv[1:]]
+    if os.name == "posix":
+        os.execv(sys.executable, _words)
+    # os.execv of Windows does not wait, and does not quote.
+    _paths = [os.path.dirname(_script), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]  # noqa: PTH120
+    _foreign = {os.path.abspath(folder) for folder in _paths}  # noqa: PTH100
+    sys.path[:] = [folder for folder in sys.path if os.path.abspath(folder) not in _foreign]  # noqa: PTH100
+    import signal
+    import subprocess
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the child answers it
+    sys.exit(subprocess.call(_words))
 
 import argparse
 import hashlib
 import json
 import platform
 import re
+import shlex
 import shutil
+import stat
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,6 +48,8 @@ LIST = "SHA256SUMS"
 FACTS = "kit.json"
 LIST_LIMIT_BYTES = 1_000_000
 LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9._+/-]+)")
+
+REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+==[A-Za-z0-9.+!]+) --hash=sha256:([0-9a-f]{64})")
 
 
 class KitError(Exception):
@@ -85,8 +102,8 @@ def check_kit(kit: Path, list_sha256: str | None = None) -> dict[str, str]:
 
     Raises:
         KitUnreadableError: No list, or no list in it.
-        KitTamperedError: The list has another digest; a file is missing, changed, a link, or
-            not in the list.
+        KitTamperedError: The list has another digest; a file is missing, changed, no plain
+            file, or not in the list; a requirement is no wheel of the list.
     """
     wanted = _read_list(kit, list_sha256)
     found = set(_walk(kit)) - {LIST}
@@ -105,13 +122,34 @@ def check_kit(kit: Path, list_sha256: str | None = None) -> dict[str, str]:
             expected=f"the {len(wanted)} files of {LIST}, unchanged, and no other",
             remedy="take the kit from its source again",
         )
+    _check_requirements(kit, wanted)
     return wanted
+
+
+def _check_requirements(kit: Path, listed: dict[str, str]) -> None:
+    """Whoever replaced a wheel and listed it again must have changed these too."""
+    wheels = {digest for name, digest in listed.items() if name.startswith("wheels/")}
+    for name in sorted(listed):
+        if not name.startswith("requirements/"):
+            continue
+        for line in (kit / name).read_text(encoding="utf-8", errors="replace").splitlines():
+            match = REQUIREMENT.fullmatch(line)
+            if match is None or match.group(2) not in wheels:
+                raise KitTamperedError(
+                    "the kit does not hold the wheels that it requires; nothing was installed",
+                    got=f"{name}: " + (match.group(1) if match else "a line of another form"),
+                    expected="every requirement with the digest of a listed wheel",
+                    remedy="take the kit from its source again",
+                )
 
 
 def _read_list(kit: Path, list_sha256: str | None) -> dict[str, str]:
     path = kit / LIST
     try:
-        if path.stat().st_size > LIST_LIMIT_BYTES:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise KitUnreadableError(f"{LIST} is no plain file")
+        if status.st_size > LIST_LIMIT_BYTES:
             raise KitUnreadableError(f"{LIST} is too large to be a list of files")
         data = path.read_bytes()
     except OSError as error:
@@ -148,15 +186,16 @@ def _is_inside(name: str) -> bool:
 
 
 def _walk(kit: Path) -> list[str]:
-    """Names of all files; a link is nothing that was packed."""
+    """Names of all files; a link, a pipe or a device is nothing that was packed."""
     names = []
     for folder, folders, files in os.walk(str(kit)):
         for entry in folders + files:
             path = Path(folder, entry)
             name = path.relative_to(kit).as_posix()
-            if path.is_symlink():
+            mode = path.lstat().st_mode
+            if not (stat.S_ISREG(mode) if entry in files else stat.S_ISDIR(mode)):
                 raise KitTamperedError(
-                    "the kit holds a link; nothing was installed",
+                    "the kit holds what is no plain file; nothing was installed",
                     got=name,
                     expected="plain files",
                     remedy="take the kit from its source again",
@@ -179,15 +218,19 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def requirements_of(kit: Path) -> tuple[Path, str]:
+def requirements_of(kit: Path, files: dict[str, str]) -> tuple[Path, str]:
     """The hashed requirements for this machine and Python, and what they install.
 
+    Args:
+        kit: The kit's folder.
+        files: What `check_kit` returned.
+
     Raises:
+        KitUnreadableError: The kit's facts are none.
         KitMachineError: The kit has no wheels for it.
     """
-    facts = json.loads((kit / FACTS).read_text(encoding="utf-8"))
+    targets, glibc, installs = _read_facts(kit, files)
     here = machine()
-    targets: dict[str, str] = facts["targets"]
     if here not in targets:
         raise KitMachineError(
             "the kit has no wheels for this machine and Python",
@@ -196,15 +239,32 @@ def requirements_of(kit: Path) -> tuple[Path, str]:
             remedy="run it with one of those Pythons (64 bit), or ask for a kit of yours",
         )
     library, version = platform.libc_ver()
-    least = [int(part) for part in facts["glibc"].split(".")]
-    if sys.platform == "linux" and (library != "glibc" or _numbers(version) < least):
+    if sys.platform == "linux" and (library != "glibc" or _numbers(version) < _numbers(glibc)):
         raise KitMachineError(
             "the C library of this system is older than the wheels need, or another one",
             got="{} {}".format(library or "no glibc", version).strip(),
-            expected="glibc {} or newer".format(facts["glibc"]),
+            expected=f"glibc {glibc} or newer",
             remedy="use a newer system",
         )
-    return kit / targets[here], facts["installs"]
+    return kit / targets[here], installs
+
+
+def _read_facts(kit: Path, files: dict[str, str]) -> tuple[dict[str, str], str, str]:
+    """Targets, oldest glibc, and what is installed."""
+    try:
+        facts = json.loads((kit / FACTS).read_text(encoding="utf-8"))
+        targets, glibc, installs = (facts[name] for name in ("targets", "glibc", "installs"))
+        good = isinstance(installs, str) and re.fullmatch(r"\d+\.\d+", glibc) is not None
+        good = good and set(targets.values()) <= set(files)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        good = False
+    if not good:
+        raise KitUnreadableError(
+            f"{FACTS} does not say what the kit is for",
+            expected="targets with a file of requirements each, glibc, installs",
+            remedy="take the kit from its source again",
+        )
+    return targets, glibc, installs
 
 
 def machine() -> str:
@@ -221,22 +281,23 @@ def _numbers(version: str) -> list[int]:
     return [int(part) for part in re.findall(r"\d+", version)[:2]]
 
 
-def install(requirements: Path, python: str, wheels: Path) -> None:
+def install(requirements: Path, python: str, wheels: Path) -> Path:
     """Let pip install, from this kit alone, what has the listed digests alone.
+
+    Returns:
+        The program that was installed.
 
     Raises:
         KitMachineError: pip is missing or did not install.
     """
+    pip = [python, "-I", "-m", "pip"]
     words = [
-        *(python, "-m", "pip", "install", "--no-index", "--find-links", str(wheels)),
+        *(*pip, "install", "--no-index", "--find-links", str(wheels)),
         *("--require-hashes", "--only-binary", ":all:", "--no-deps", "--no-cache-dir"),
         *("--disable-pip-version-check", "-r", str(requirements)),
     ]
-    # No setting of this machine may add a package index or a constraint of its own.
-    environment = {k: v for k, v in os.environ.items() if not k.upper().startswith("PIP_")}
-    environment["PIP_CONFIG_FILE"] = os.devnull
-    for command in (words, [python, "-m", "pip", "check", "--disable-pip-version-check"]):
-        done = subprocess.run(command, env=environment, check=False)
+    for command in (words, [*pip, "check", "--disable-pip-version-check"]):
+        done = subprocess.run(command, env=_environment(), check=False)
         if done.returncode:
             raise KitMachineError(
                 "pip did not install",
@@ -244,6 +305,22 @@ def install(requirements: Path, python: str, wheels: Path) -> None:
                 expected="pip of Python 3.11 or 3.12, and room on the disk",
                 remedy="`python -m pip --version` shows whether pip is there",
             )
+    program = Path(python).parent / ("medsdk.exe" if sys.platform == "win32" else "medsdk")
+    if not program.is_file():
+        raise KitMachineError(
+            "pip installed no program",
+            got=f"no {program.name} in the environment",
+            expected="the command line of medsdk",
+            remedy="ask your vendor for another kit, and say what pip said",
+        )
+    return program
+
+
+def _environment() -> dict[str, str]:
+    """No setting of this machine may add a package index, a constraint or a folder of modules."""
+    hidden = ("PIP_", "PYTHON")
+    kept = {k: v for k, v in os.environ.items() if not k.upper().startswith(hidden)}
+    return {**kept, "PIP_CONFIG_FILE": os.devnull}
 
 
 def make_environment(folder: Path) -> str:
@@ -253,21 +330,34 @@ def make_environment(folder: Path) -> str:
         KitUsageError: Something is there already, or it would lie inside the kit.
         KitMachineError: This Python cannot make one.
     """
-    place = folder.resolve()
+    try:
+        place = folder.resolve()
+        used = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    except (OSError, RuntimeError) as error:
+        raise _not_writable(error) from error
     if place == KIT or KIT in place.parents:
         raise KitUsageError(
             "the environment would lie inside the kit, whose files are counted",
             expected="a folder elsewhere",
             remedy="choose another --venv",
         )
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if used:
         raise KitUsageError(
             "there is something at --venv already",
             expected="a new or empty folder",
             remedy="choose another --venv, or remove that one",
         )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryDirectory(dir=str(folder)).cleanup()
+    except OSError as error:
+        raise _not_writable(error) from error
     done = subprocess.run(
-        [sys.executable, "-m", "venv", str(folder)], capture_output=True, text=True, check=False
+        [sys.executable, "-I", "-m", "venv", str(folder)],
+        env=_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         shutil.rmtree(str(folder), ignore_errors=True)
@@ -275,34 +365,48 @@ def make_environment(folder: Path) -> str:
             "this Python cannot make a virtual environment",
             got=(done.stdout + done.stderr).strip()[-300:],
             expected="Python with venv and ensurepip",
-            remedy="install them (Debian and Ubuntu: the package python3-venv), or run install.py "
-            "with the Python of an environment that has pip",
+            remedy="install them (Debian and Ubuntu: the package python3-venv)",
         )
     windows = sys.platform == "win32"
     return str(folder / ("Scripts/python.exe" if windows else "bin/python"))
 
 
+def _not_writable(error: Exception) -> KitMachineError:
+    return KitMachineError(
+        "the place of --venv cannot be written",
+        got=getattr(error, "strerror", None) or type(error).__name__,
+        expected="a folder that this user may make and fill",
+        remedy="choose another --venv",
+    )
+
+
 def _work(options: argparse.Namespace) -> None:
+    if options.venv is None and not options.check:
+        raise KitUsageError(
+            "there is nothing to install into",
+            expected="--venv DIR, a new virtual environment: what another one holds already "
+            "would not be of this kit",
+            remedy="python install.py --venv medsdk-env",
+        )
     files = check_kit(KIT, options.list_sha256)
     _say(f"checked: {len(files)} files are those of {LIST}")
     if options.check:
         return
-    requirements, name = requirements_of(KIT)
-    if options.venv is None and sys.prefix == sys.base_prefix:
-        raise KitUsageError(
-            "this Python belongs to the system",
-            expected="--venv DIR, or the Python of a virtual environment",
-            remedy="python install.py --venv medsdk-env",
-        )
-    python = sys.executable if options.venv is None else make_environment(options.venv)
+    requirements, name = requirements_of(KIT, files)
+    python = make_environment(options.venv)
     try:
-        install(requirements, python, KIT / "wheels")
+        program = install(requirements, python, KIT / "wheels")
     except BaseException:
-        if options.venv is not None:
-            shutil.rmtree(str(options.venv), ignore_errors=True)
+        shutil.rmtree(str(options.venv), ignore_errors=True)
         raise
-    program = Path(python).parent / "medsdk"
-    _say(f"installed: {name}\nTry next:\n  {program} demo --device-only")
+    _say(f"installed: {name}\nTry next:\n  {_quoted(program)} demo --device-only")
+
+
+def _quoted(path: Path) -> str:
+    """As a shell takes it: cmd.exe on Windows."""
+    if sys.platform == "win32":
+        return subprocess.list2cmdline([str(path)])
+    return shlex.quote(str(path))
 
 
 def _say(text: str) -> None:
@@ -315,9 +419,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="install.py", description="Check this kit, and install medsdk from it offline."
     )
-    parser.add_argument(
-        "--venv", type=Path, metavar="DIR", help="make a virtual environment there, and use it"
-    )
+    parser.add_argument("--venv", type=Path, metavar="DIR", help="the virtual environment to make")
     parser.add_argument("--check", action="store_true", help="check the files and stop")
     parser.add_argument(
         "--list-sha256", metavar="HEX", help="sha256 of SHA256SUMS as your vendor told you"

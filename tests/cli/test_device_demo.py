@@ -17,6 +17,7 @@ from PIL import Image
 import medsdk_runtimes
 from medsdk.bundle import Bundle
 from medsdk.cli.main import run
+from medsdk.cli.verify import EXIT_OF
 from medsdk.demonstration import device
 from medsdk.pixels import open_dicom
 from medsdk.results.documents import DeviceDemoDocument
@@ -181,6 +182,47 @@ def test_a_machine_that_computes_something_else_fails(
     assert run(["demo", "--device-only", "--out", str(tmp_path / "out"), "--quiet"]) == 1
     assert "known answer" in capfd.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_variant_that_fails_here_is_not_called_well(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FP32 loads and answers; INT8 computes something else."""
+    only_onnxruntime(monkeypatch)
+    monkeypatch.setattr(device, "TIMING_NS", 1)
+    rt = medsdk_runtimes.runtime("onnxruntime")
+    whole, bad = rt.open, Bundle.open(device.BUNDLE).read("networks/classifier/int8-cpu.onnx")
+
+    def wrong(onnx: bytes, *words: Any, **names: Any) -> Any:
+        session: Any = whole(onnx, *words, **names)
+        if onnx == bad:
+            inner = session._run
+            session._run = lambda feed: {k: v + np.float32(1) for k, v in inner(feed).items()}
+        return session
+
+    monkeypatch.setattr(rt, "open", wrong)
+    out = tmp_path / "out"
+    assert run(["demo", "--device-only", "--out", str(out), "--quiet"]) == 1
+    document = _json(out / "demo.json")
+    verdicts = {
+        item["networks"]["classifier"]["variant"]: item["verdict"]
+        for item in document["candidates"]
+    }
+    assert (document["verdict"], verdicts) == ("fail", {"fp32": "pass", "int8-cpu": "fail"})
+    assert document["findings"] == 12
+    text = capfd.readouterr().out
+    (line,) = (line for line in text.splitlines() if line.startswith("FAIL: "))
+    assert "runs the network as it was exported" not in line
+    assert "does not reproduce" in line
+    reasons = [
+        reason for item in document["candidates"] for reason in item["reasons"] if item["reasons"]
+    ]
+    assert reasons
+    for reason in reasons[:10]:
+        assert f"  onnxruntime: {reason}\n" in text
+    # Every other verdict but a pass has a sentence of its own too.
+    assert set(device.MEANING) == set(EXIT_OF)
+    assert len(set(device.MEANING.values())) == len(EXIT_OF)
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:

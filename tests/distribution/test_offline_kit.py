@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,8 @@ def make_wheel(
         f"{info}/METADATA": "\n".join(metadata) + "\n",
         f"{info}/WHEEL": f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n",
     }
+    if name == "medsdk":
+        files[f"{info}/entry_points.txt"] = "[console_scripts]\nmedsdk = medsdk:main\n"
     files[f"{info}/RECORD"] = "".join(f"{file},,\n" for file in (*files, f"{info}/RECORD"))
     path = folder / f"{name}-{version}-{tag}.whl"
     with zipfile.ZipFile(path, "w") as archive:
@@ -79,7 +82,7 @@ def wheelhouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
             'foxtrot; extra == "other"',
             'delta<3; python_version < "3.12"',
         ),
-        code="import alpha\n",
+        code="import alpha\n\n\ndef main():\n    print(alpha.TAG)\n",
     )
     wheels = folder / "wheels"
     for tag in ("manylinux_2_28_x86_64", "manylinux2014_aarch64", "win_amd64"):
@@ -134,18 +137,23 @@ def kit(made: tuple[Path, str], tmp_path: Path) -> Path:
 
 
 def run_installer(
-    kit: Path, *words: str, python: str = sys.executable
+    kit: Path, *words: str, more: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    environment = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
     return subprocess.run(
-        [python, "-B", str(kit / "install.py"), *words],
+        [sys.executable, "-B", str(kit / "install.py"), *words],
         cwd=kit.parent,
         # A machine's own setting must not bring another index or another package in.
-        env=environment | {"PIP_INDEX_URL": "http://127.0.0.1:9/", "PIP_CONSTRAINT": "nowhere"},
+        env={
+            **os.environ,
+            "PIP_INDEX_URL": "http://127.0.0.1:9/",
+            "PIP_CONSTRAINT": "nowhere",
+            **(more or {}),
+        },
         capture_output=True,
         text=True,
         encoding="utf-8",
         check=False,
+        timeout=300,
     )
 
 
@@ -224,21 +232,70 @@ def test_the_same_wheels_make_the_same_kit(
 @on_linux
 def test_it_installs_without_a_network(kit: Path, tmp_path: Path) -> None:
     digest = hashlib.sha256((kit / "SHA256SUMS").read_bytes()).hexdigest()
-    done = run_installer(kit, "--venv", str(tmp_path / "env"), "--list-sha256", digest)
+    place = tmp_path / "an env"
+    done = run_installer(kit, "--venv", str(place), "--list-sha256", digest)
     assert done.returncode == 0, done.stdout + done.stderr
-    python = tmp_path / "env/bin/python"
-    code = "import medsdk, alpha, charlie; print(alpha.TAG)"
-    shown = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
+    # The line to try next is one that a shell takes, with the space in it.
+    assert shlex.split(done.stdout.splitlines()[-1])[0] == str(place / "bin/medsdk")
+    python = place / "bin/python"
+    words = [str(python), "-I", str(place / "bin/medsdk")]
+    shown = subprocess.run(words, capture_output=True, text=True, check=True)
     assert shown.stdout == "manylinux_2_28_x86_64\n"
-    listed = subprocess.run([python, "-m", "pip", "list"], capture_output=True, text=True)
+    listed = subprocess.run([python, "-I", "-m", "pip", "list"], capture_output=True, text=True)
+    assert "charlie" in listed.stdout
     assert "bravo" not in listed.stdout
     # A second time into the same place is refused, and leaves it as it is.
-    again = run_installer(kit, "--venv", str(tmp_path / "env"))
+    again = run_installer(kit, "--venv", str(place))
     assert again.returncode == 2
     assert "kit-usage" in again.stderr
     assert python.exists()
     # The kit was not touched.
     assert run_installer(kit, "--check").returncode == 0
+
+
+@on_linux
+def test_nothing_on_pythonpath_has_a_say(kit: Path, tmp_path: Path) -> None:
+    """It holds the very packages already, and modules of somebody else."""
+    path = tmp_path / "path"
+    for wheel in (kit / "wheels").iterdir():
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(path)
+    mark = tmp_path / "ran"
+    code = f"open({str(mark)!r}, 'a').write(__name__ + chr(10))\n"
+    for name in ("argparse", "hashlib", "signal", "subprocess", "venv/__init__", "venv/__main__"):
+        (path / name).parent.mkdir(exist_ok=True)
+        (path / f"{name}.py").write_text(code, encoding="utf-8")
+    (path / "pip").mkdir()
+    for name in ("__init__", "__main__"):
+        (path / f"pip/{name}.py").write_text(code, encoding="utf-8")
+    more = {"PYTHONPATH": str(path), "PYTHONOPTIMIZE": "2"}
+    done = run_installer(kit, "--venv", str(tmp_path / "env"), more=more)
+    assert not mark.exists(), mark.read_text(encoding="utf-8")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "env/bin/medsdk").is_file()
+    assert "already satisfied" not in done.stdout
+
+
+@on_linux
+def test_a_kit_that_brings_no_program_is_not_called_installed(kit: Path, tmp_path: Path) -> None:
+    """pip says yes to a medsdk without its command; the installer looks."""
+    old = kit / "wheels/medsdk-0.1.0-py3-none-any.whl"
+    before = hashlib.sha256(old.read_bytes()).hexdigest()
+    with zipfile.ZipFile(old) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(old, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data.replace(b"medsdk = medsdk:main", b""))
+    after = hashlib.sha256(old.read_bytes()).hexdigest()
+    for file in (kit / "requirements").iterdir():
+        text = file.read_text(encoding="utf-8").replace(before, after)
+        file.write_text(text, encoding="utf-8")
+    relist(kit)
+    done = run_installer(kit, "--venv", str(tmp_path / "env"))
+    assert done.returncode == 3, done.stdout
+    assert "kit-machine" in done.stderr
+    assert "installed: " not in done.stdout
+    assert not (tmp_path / "env").exists()
 
 
 def _missing_wheel(kit: Path) -> None:
@@ -353,22 +410,73 @@ def test_a_forged_kit_is_known_by_the_digest_of_its_list(kit: Path, tmp_path: Pa
     assert not (tmp_path / "env").exists()
 
 
-@on_linux
-def test_pip_refuses_a_wheel_that_is_not_the_required_one(kit: Path, tmp_path: Path) -> None:
-    _another_wheel_in_its_place(kit)
+def _requirement_with_an_index(kit: Path) -> None:
+    with (kit / f"requirements/{HERE}.txt").open("a", encoding="utf-8") as file:
+        file.write("--extra-index-url elsewhere\n")
+
+
+@pytest.mark.parametrize("spoil", [_another_wheel_in_its_place, _requirement_with_an_index])
+def test_requirements_that_the_listed_wheels_do_not_meet_are_tampering(
+    spoil: Callable[[Path], None], kit: Path, tmp_path: Path
+) -> None:
+    """The list was written again, so every file is as it says."""
+    spoil(kit)
     relist(kit)
     done = run_installer(kit, "--venv", str(tmp_path / "env"))
-    assert done.returncode == 3
-    assert "DO NOT MATCH THE HASHES" in done.stderr
-    assert "kit-machine" in done.stderr
+    assert done.returncode == 1
+    assert "kit-tampered" in done.stderr
+    assert f"requirements/{HERE}.txt" in done.stderr or "charlie==2.0" in done.stderr
     assert not (tmp_path / "env").exists()
+
+
+@on_linux
+@pytest.mark.parametrize(
+    ("name", "status"), [("wheels/charlie-2.0-py3-none-any.whl", 1), ("SHA256SUMS", 4)]
+)
+def test_a_pipe_in_a_files_place_does_not_hang(name: str, status: int, kit: Path) -> None:
+    (kit / name).unlink()
+    os.mkfifo(kit / name)
+    done = run_installer(kit, "--check")
+    assert done.returncode == status
+    assert "plain file" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        "[]",
+        "{",
+        '{"targets": [], "glibc": "2.28", "installs": "a"}',
+        '{"targets": {}, "glibc": 2.28, "installs": "a"}',
+        '{"targets": {"a": "../b.txt"}, "glibc": "2.28", "installs": "a"}',
+    ],
+)
+def test_facts_that_are_none_are_unreadable(text: str, kit: Path, tmp_path: Path) -> None:
+    (kit / "kit.json").write_text(text, encoding="utf-8")
+    relist(kit)
+    done = run_installer(kit, "--venv", str(tmp_path / "env"))
+    assert done.returncode == 4
+    assert "kit-unreadable" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@on_linux
+def test_a_place_that_cannot_be_written_is_called_so(kit: Path, tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for place in ("/proc/env", str(kit / "install.py/env"), str(tmp_path / "loop")):
+        done = run_installer(kit, "--venv", place)
+        assert done.returncode in {2, 3}
+        assert "python3-venv" not in done.stderr
+        assert "choose another --venv" in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 @on_linux
 @pytest.mark.parametrize(
     ("key", "value", "named"),
     [
-        ("targets", {f"windows-x86_64-{ABI}": "requirements/x.txt"}, HERE),
+        ("targets", {f"windows-x86_64-{ABI}": f"requirements/windows-x86_64-{ABI}.txt"}, HERE),
         ("glibc", "99.0", "glibc 99.0 or newer"),
     ],
 )
@@ -384,11 +492,13 @@ def test_another_machine_is_told_what_the_kit_is_for(
     assert not (tmp_path / "env").exists()
 
 
-@on_linux
-def test_the_systems_own_python_and_the_kits_own_folder_are_left_alone(kit: Path) -> None:
-    system = run_installer(kit, python=os.path.realpath(sys.executable))
-    assert system.returncode == 2
-    assert "--venv" in system.stderr
+def test_it_installs_into_an_environment_of_its_own_alone(kit: Path) -> None:
+    """What another environment holds already would not be the kit's."""
+    # The wrong digest keeps an installer that takes this from reaching the Python of the tests.
+    without = run_installer(kit, "--list-sha256", "0" * 64)
+    assert without.returncode == 2
+    assert "kit-usage" in without.stderr
+    assert "--venv" in without.stderr
     inside = run_installer(kit, "--venv", str(kit / "env"))
     assert inside.returncode == 2
     assert run_installer(kit, "--check").returncode == 0

@@ -10,7 +10,7 @@ from medsdk.cli.options import BundleArgument, JsonFlag, QuietFlag, ThreadsOptio
 from medsdk.cli.output import Progress, print_document, print_text, table
 
 if TYPE_CHECKING:
-    from medsdk.results.documents import CandidateDocument
+    from medsdk.results.documents import CandidateDocument, VerifyDocument
 
 EXIT_OF = {"pass": 0, "fail": 1, "not-run": 3, "not-conclusive": 5, "advisory": 0}
 """Exit status of a verdict."""
@@ -56,15 +56,24 @@ def register(app: typer.Typer) -> None:
             print_text(f"{identity.name} {identity.version}  sha256 {identity.sha256}")
             print_text(opened.manifest.notice)
             print_text(candidates_table(document.candidates))
-            for item in document.candidates:
-                for reason in item.reasons[:10]:
-                    print_text(f"  {item.runtime}: {reason}")
-            for reason in document.reasons:
-                print_text(f"  {reason}")
+            for line in reason_lines(document):
+                print_text(line)
             if document.absent_runtimes:
                 print_text(f"not installed here: {', '.join(document.absent_runtimes)}")
             print_text(f"\n{document.verdict.upper()}")
         raise typer.Exit(EXIT_OF[document.verdict])
+
+
+def reason_lines(document: VerifyDocument) -> list[str]:
+    """What stands against a candidate or the whole, a line each; at most ten a candidate."""
+    return [
+        *(
+            f"  {item.runtime}: {reason}"
+            for item in document.candidates
+            for reason in item.reasons[:10]
+        ),
+        *(f"  {reason}" for reason in document.reasons),
+    ]
 
 
 def candidates_table(candidates: tuple[CandidateDocument, ...]) -> str:

@@ -16,10 +16,11 @@ from medsdk.demonstration.folder import MARKER, demo_folder, draw, write_documen
 if TYPE_CHECKING:
     from medsdk.bench import Latency
     from medsdk.bundle import Bundle
+    from medsdk.bundle.manifest import Verdict
     from medsdk.cli.output import Progress
     from medsdk.engine import Engine
     from medsdk.pixels import Box, Frame
-    from medsdk.results.documents import DeviceDemoDocument, RunDocument
+    from medsdk.results.documents import DeviceDemoDocument, RunDocument, VerifyDocument
 
 DATA = Path(__file__).parent / "data"
 BUNDLE, CLIP = DATA / "liver-us-malignancy.medsdk", DATA / "clip.dcm"
@@ -28,6 +29,18 @@ FACTS = DATA / "clip.json"
 
 PICTURE = 6
 """The frame that is drawn, 1-based."""
+
+MEANING: dict[Verdict, str] = {
+    "pass": "This machine runs the network as it was exported; that does not say that the network "
+    "is any good.",
+    "fail": "This machine does not reproduce a known answer with every variant; the table names "
+    "which. Do not use those here, and report it with what `medsdk doctor` prints.",
+    "not-run": "Nothing that decides could be run on this machine, so nothing is proved.",
+    "not-conclusive": "The known answers do not decide whether this machine runs the network as "
+    "it was exported.",
+    "advisory": "The known answers were run as advice alone, which decides nothing.",
+}
+"""What the verdict on the known answers says about this machine."""
 
 TIMING_NS = 5_000_000_000
 """The longest that the latency reading may take; a slow device gets fewer runs."""
@@ -50,7 +63,6 @@ def run_device_demo(out: Path, progress: Progress) -> tuple[DeviceDemoDocument, 
         KnownAnswerFailedError: This machine does not reproduce a known answer.
     """
     from medsdk.bundle import Bundle
-    from medsdk.cli.verify import candidates_table
     from medsdk.engine import load
     from medsdk.parity.verification import verify
     from medsdk.pixels import Box
@@ -85,7 +97,7 @@ def run_device_demo(out: Path, progress: Progress) -> tuple[DeviceDemoDocument, 
                 files=("verify.json", "findings.json", "finding.png"),
             )
         write_document(folder / MARKER, document)
-    return document, _summary(out, document, run, candidates_table(verified.candidates))
+    return document, _summary(out, document, run, verified)
 
 
 def _runtime(bundle: Bundle) -> str | None:
@@ -158,9 +170,12 @@ def _time(engine: Engine, roi: Box, progress: Progress) -> Latency:
     return measure(system, runs, lambda done: progress("timing", done, runs))
 
 
-def _summary(out: Path, document: DeviceDemoDocument, run: RunDocument, table: str) -> str:
+def _summary(
+    out: Path, document: DeviceDemoDocument, run: RunDocument, verified: VerifyDocument
+) -> str:
     from medsdk.cli.bench import latency_line
     from medsdk.cli.run import findings_table
+    from medsdk.cli.verify import candidates_table, reason_lines
 
     plan = document.plan
     absent = document.absent_runtimes
@@ -170,7 +185,8 @@ def _summary(out: Path, document: DeviceDemoDocument, run: RunDocument, table: s
             document.notice,
             "",
             "known answers of the bundle on this machine",
-            table,
+            candidates_table(verified.candidates),
+            *reason_lines(verified),
             *([f"not installed here: {', '.join(absent)}"] if absent else []),
             "",
             f"a phantom clip that shows a {document.truth} lesion, on {plan.runtime} "
@@ -179,9 +195,9 @@ def _summary(out: Path, document: DeviceDemoDocument, run: RunDocument, table: s
             "",
             latency_line(document.latency),
             "",
-            f"{document.verdict.upper()}: {document.findings} frames answered. They show that this "
-            "machine runs the network as it was exported, not that the network is any good: it "
-            "was trained on phantoms, and the clip is one.",
+            f"{document.verdict.upper()}: {document.findings} frames answered. "
+            f"{MEANING[document.verdict]} The network was trained on phantoms, and the clip is "
+            "one.",
             f"Made in {out}:",
             "  verify.json    every known answer, runtime and variant",
             "  findings.json  a finding for each frame, with its provenance",
