@@ -110,7 +110,8 @@ def test_memory_is_plausible():
     assert operating_system.memory_current_bytes() > current + held.nbytes // 2
     peak = operating_system.memory_peak_bytes()
     del held
-    assert operating_system.memory_peak_bytes() >= peak >= current
+    # Linux counts pages a thread in batches, so two readings of one peak differ by a few pages.
+    assert operating_system.memory_peak_bytes() + 2**20 >= peak >= current
     assert operating_system.memory_total_bytes() > peak
 
 
