@@ -82,7 +82,9 @@ train: $(READY)
 	$(BIN)/python export/training/liver_us.py --out export/medsdk_export/reference_weights/liver-us
 
 # SOURCE_DATE_EPOCH is the last commit's time where it is not set (docs/device-install.md).
+# What an earlier version left in dist would be packed too.
 dist: $(READY)
+	rm -f dist/medsdk-*.whl dist/medsdk-*.tar.gz
 	$(BIN)/python release/build_distributions.py --out dist
 
 # Every wheel of a device for Linux x86-64 and aarch64 and Windows x64 (docs/device-install.md).

@@ -116,13 +116,15 @@ def _is_checkout(root: Path) -> bool:
 
 
 def _copy_tracked(root: Path, tree: Path) -> None:
-    names = _git(root, "ls-files", "-z").decode().split("\0")[:-1]
-    for name in names:
+    for line in _git(root, "ls-files", "-s", "-z").decode().split("\0")[:-1]:
+        facts, _, name = line.partition("\t")
         source, target = root / name, tree / name
         target.parent.mkdir(parents=True, exist_ok=True)
         # A file that is deleted and not committed is left out, as `git status` will say.
         if source.is_file() and not source.is_symlink():
-            shutil.copy(source, target)
+            shutil.copyfile(source, target)
+            # As git has it: a working tree may lie on a share that knows no such bit.
+            target.chmod(0o755 if facts.startswith("100755") else 0o644)
     changed = _git(root, "status", "--porcelain").decode().splitlines()
     if changed:
         sys.stderr.write(

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medsdk.demonstration.errors import DemoFailedError, DemoUnavailableError
-from medsdk.demonstration.folder import MARKER, demo_folder, draw, write_document
+from medsdk.demonstration.errors import WHOLE_DEMO_REMEDY, DemoFailedError, DemoUnavailableError
+from medsdk.demonstration.folder import MARKER, demo_folder, draw, in_shell, write_document
 from medsdk.errors import MedsdkError
 from medsdk_export._demo_steps import Made, Part, make_bundle, real_object
 
@@ -57,16 +57,13 @@ def run_demo(out: Path, progress: Progress) -> tuple[DemoDocument, str]:
         DemoUnavailableError: A package that it needs is missing.
         DemoOutputError: `out` holds something that is not a demo's.
     """
-    for package, remedy in (
-        ("torch", 'pip install "medsdk[torch]"'),
-        ("data_store", 'pip install "medsdk[demo]"'),
-    ):
+    for package in ("torch", "data_store"):
         if importlib.util.find_spec(package) is None:
             raise DemoUnavailableError(
                 "the demo needs a package that is not installed",
                 got=f"no module {package}",
                 expected="the export side and pydicom-data",
-                remedy=f"{remedy}; on a device: medsdk demo --device-only",
+                remedy=WHOLE_DEMO_REMEDY,
             )
     with demo_folder(out) as folder:
         document, table = _fill(folder, progress)
@@ -179,9 +176,9 @@ def _summary(out: Path, document: DemoDocument, table: str) -> str:
             "  results/findings.json   findings with their provenance; also in liver/",
             "  finding.png             a picture with the result drawn; also in liver/",
             "Try next:",
-            f"  medsdk inspect {out / 'bundle'}",
-            f"  medsdk bench {out / 'liver/bundle'} --p99-ms 33",
-            f"  medsdk run {out / 'bundle'} YOUR.dcm --out results",
+            f"  medsdk inspect {in_shell(out / 'bundle')}",
+            f"  medsdk bench {in_shell(out / 'liver/bundle')} --p99-ms 33",
+            f"  medsdk run {in_shell(out / 'bundle')} YOUR.dcm --out results",
         ]
     )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -223,6 +225,58 @@ def test_a_variant_that_fails_here_is_not_called_well(
     # Every other verdict but a pass has a sentence of its own too.
     assert set(device.MEANING) == set(EXIT_OF)
     assert len(set(device.MEANING.values())) == len(EXIT_OF)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[]", "{}", '{"roi": [1, 2], "truth": "a"}', '{"roi": [9, 9, 1, 1], "truth": "a"}'],
+)
+def test_damaged_facts_of_the_clip_are_said(
+    text: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "clip.json").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(device, "FACTS", tmp_path / "clip.json")
+    words = ["demo", "--device-only", "--json", "--out", str(tmp_path / "out"), "--quiet"]
+    assert run(words) == 1
+    assert json.loads(capfd.readouterr().out)["error"]["code"] == "demo-failed"
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("out", [".", ".."])
+def test_it_does_not_replace_the_directory_it_runs_in(
+    out: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "here/demo.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "demo.json").write_text("{}", encoding="utf-8")
+    assert run(["demo", "--device-only", "--json", "--out", out, "--quiet"]) == 2
+    assert json.loads(capfd.readouterr().out)["error"]["code"] == "demo-output"
+
+
+def test_what_to_try_next_is_a_line_that_a_shell_takes(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only_onnxruntime(monkeypatch)
+    monkeypatch.setattr(device, "TIMING_NS", 1)
+    monkeypatch.setattr(
+        device, "BUNDLE", Path(shutil.copy(device.BUNDLE, tmp_path / "a bundle.medsdk"))
+    )
+    assert run(["demo", "--device-only", "--out", str(tmp_path / "out"), "--quiet"]) == 0
+    last = shlex.split(capfd.readouterr().out.splitlines()[-1])
+    assert last == ["medsdk", "verify", str(tmp_path / "a bundle.medsdk")]
+
+
+@pytest.mark.parametrize("package", ["torch", "data_store"])
+def test_the_whole_demo_names_all_that_it_needs(
+    package: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == package else find(name)
+    )
+    assert run(["demo", "--out", str(tmp_path / "out"), "--quiet"]) == 3
+    assert 'pip install "medsdk[torch,demo]"' in capfd.readouterr().err
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:

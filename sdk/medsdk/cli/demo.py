@@ -12,7 +12,7 @@ import typer
 from medsdk.cli.options import JsonFlag, QuietFlag
 from medsdk.cli.output import Progress, print_document, print_text
 from medsdk.cli.verify import EXIT_OF
-from medsdk.demonstration.errors import DemoUnavailableError
+from medsdk.demonstration.errors import WHOLE_DEMO_REMEDY, DemoUnavailableError
 
 if TYPE_CHECKING:
     from medsdk.results.documents import DemoDocument, DeviceDemoDocument
@@ -70,7 +70,7 @@ def _whole_demo() -> Callable[[Path, Progress], tuple[DemoDocument, str]]:
             "the whole demo belongs to the export side, which is not installed",
             got="no medsdk_export",
             expected="the whole distribution",
-            remedy='pip install "medsdk[torch,demo]"; on a device: medsdk demo --device-only',
+            remedy=WHOLE_DEMO_REMEDY,
         )
     run_demo: Callable[[Path, Progress], tuple[DemoDocument, str]] = next(iter(found)).load()
     return run_demo

@@ -7,11 +7,12 @@ Bundle and clip lie in the wheel and are synthetic. They are made by
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medsdk.demonstration.errors import DemoFailedError, DemoUnavailableError
-from medsdk.demonstration.folder import MARKER, demo_folder, draw, write_document
+from medsdk.demonstration.folder import MARKER, demo_folder, draw, in_shell, write_document
 
 if TYPE_CHECKING:
     from medsdk.bench import Latency
@@ -59,7 +60,7 @@ def run_device_demo(out: Path, progress: Progress) -> tuple[DeviceDemoDocument, 
     Raises:
         DemoUnavailableError: No runtime that the bundle is meant for is installed.
         DemoOutputError: `out` holds something that is not a demo's.
-        DemoFailedError: A frame of the clip has no finding.
+        DemoFailedError: A frame of the clip has no finding, or the wheel's facts are damaged.
         KnownAnswerFailedError: This machine does not reproduce a known answer.
     """
     from medsdk.bundle import Bundle
@@ -72,8 +73,8 @@ def run_device_demo(out: Path, progress: Progress) -> tuple[DeviceDemoDocument, 
     progress("opening the bundle", 0, None)
     bundle = Bundle.open(BUNDLE)
     runtime = _runtime(bundle)
-    facts = json.loads(FACTS.read_text(encoding="utf-8"))
-    roi = Box(*facts["roi"])
+    corners, truth = _read_facts()
+    roi = Box(*corners)
     with demo_folder(out) as folder:
         verified = describe_verification(
             bundle,
@@ -91,13 +92,31 @@ def run_device_demo(out: Path, progress: Progress) -> tuple[DeviceDemoDocument, 
                 absent_runtimes=verified.absent_runtimes,
                 plan=describe_plan(engine),
                 roi=roi.corners,
-                truth=facts["truth"],
+                truth=truth,
                 findings=len(run.findings),
                 latency=describe_latency(latency),
                 files=("verify.json", "findings.json", "finding.png"),
             )
         write_document(folder / MARKER, document)
     return document, _summary(out, document, run, verified)
+
+
+def _read_facts() -> tuple[tuple[float, float, float, float], str]:
+    """The corners of the operator's square, and what the phantom shows."""
+    try:
+        facts = json.loads(FACTS.read_text(encoding="utf-8"))
+        x0, y0, x1, y1 = map(float, facts["roi"])
+        truth = facts["truth"]
+        good = 0 <= x0 < x1 < math.inf and 0 <= y0 < y1 < math.inf and isinstance(truth, str)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError):
+        good = False
+    if not good:
+        raise DemoFailedError(
+            "the facts of the demo's clip are damaged",
+            expected="a square and what the phantom shows, as the wheel has them",
+            remedy="install medsdk again",
+        )
+    return (x0, y0, x1, y1), truth
 
 
 def _runtime(bundle: Bundle) -> str | None:
@@ -204,6 +223,6 @@ def _summary(
             "  finding.png    a frame with its finding drawn",
             "Try next:",
             "  medsdk doctor",
-            f"  medsdk verify {BUNDLE}",
+            f"  medsdk verify {in_shell(BUNDLE)}",
         ]
     )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from medsdk_runtimes.errors import MedsdkError
 
+WHOLE_DEMO_REMEDY = 'pip install "medsdk[torch,demo]"; on a device: medsdk demo --device-only'
+"""What the whole demo lacks, whichever part is missing first."""
+
 
 class DemoUnavailableError(MedsdkError):
     """Something that the demo shows is not installed."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,9 +33,17 @@ def demo_folder(out: Path) -> Iterator[Path]:
         out: Where everything goes.
 
     Raises:
-        DemoOutputError: `out` holds something that is not a demo's.
+        DemoOutputError: `out` holds something that is not a demo's, or is the directory that the
+            command runs in, or one above it.
         OutputNotWritableError: It cannot be written.
     """
+    if _is_around_us(out):
+        raise DemoOutputError(
+            "the demo's output directory would take the place of the one that it runs in",
+            got="the current directory, or one above it",
+            expected="a directory beside or below it",
+            remedy="choose another --out",
+        )
     if _holds_something_else(out):
         raise DemoOutputError(
             "the demo's output directory holds something else",
@@ -69,6 +80,21 @@ def draw(engine: Engine, source: Path | bytes, number: int, roi: Box | None, out
     finding = engine.predict(image, frame_number=number, roi=roi)
     title = engine.bundle.manifest.task.title
     out.write_bytes(finding_picture(image.frame(number), finding, title))
+
+
+def in_shell(path: Path) -> str:
+    """A path as a shell takes it in a command: cmd.exe on Windows."""
+    if sys.platform == "win32":
+        return subprocess.list2cmdline([str(path)])
+    return shlex.quote(str(path))
+
+
+def _is_around_us(out: Path) -> bool:
+    try:
+        place, here = out.resolve(), Path.cwd()
+    except OSError as error:
+        raise OutputNotWritableError.from_os("the demo", error) from error
+    return place == here or place in here.parents
 
 
 def _holds_something_else(out: Path) -> bool:
