@@ -8,11 +8,15 @@
 
 from __future__ import annotations
 
-from medsdk_conformance.capabilities import capabilities_of
-from medsdk_conformance.cases import CASES, Call, Case, Problem
-from medsdk_conformance.check import Check
-from medsdk_conformance.checks import CHECKS
-from medsdk_conformance.suite import ITEMS, Item, Result, examine, examine_item
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from medsdk_conformance.capabilities import capabilities_of
+    from medsdk_conformance.cases import CASES, Call, Case, Problem
+    from medsdk_conformance.check import Check
+    from medsdk_conformance.checks import CHECKS
+    from medsdk_conformance.suite import ITEMS, Item, Result, examine, examine_item
 
 __all__ = [
     "CASES",
@@ -28,3 +32,25 @@ __all__ = [
     "examine",
     "examine_item",
 ]
+
+_WHERE = {
+    "CASES": "cases",
+    "CHECKS": "checks",
+    "ITEMS": "suite",
+    "Call": "case",
+    "Case": "case",
+    "Check": "check",
+    "Item": "suite",
+    "Problem": "case",
+    "Result": "suite",
+    "capabilities_of": "capabilities",
+    "examine": "suite",
+    "examine_item": "suite",
+}
+
+
+def __getattr__(name: str) -> object:
+    # The command line imports this package for its command alone, and must not wait for the cases.
+    if name in _WHERE:
+        return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

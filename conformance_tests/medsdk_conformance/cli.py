@@ -8,7 +8,7 @@ import typer
 
 from medsdk.cli.options import JsonFlag, QuietFlag
 from medsdk.cli.output import Progress, print_document, print_text
-from medsdk_conformance.kit import TIME_LIMIT_S
+from medsdk_conformance.limits import TIME_LIMIT_S
 
 EXIT_OF = {"pass": 0, "advisory": 0, "fail": 1, "not-run": 3}
 """Exit status of a verdict."""

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from medsdk_conformance.limits import MOST_SILENT, TIME_LIMIT_S
 from medsdk_conformance.suite import (
     ENDS,
     ITEMS,
@@ -34,10 +35,6 @@ from medsdk_runtimes import RUNTIMES, known_names
 from medsdk_runtimes.errors import DeviceUnavailableError, RuntimeUnavailableError
 from medsdk_runtimes.framing import receive, send
 
-TIME_LIMIT_S = 120.0
-"""How long one item may take, unless it is said otherwise."""
-MOST_SILENT = 3
-"""After so many items in a row without an answer in time, no more are asked."""
 _ENDING_S = 10.0
 _PRINTS = "standard-output"
 """The item that is judged last, over all that the runtime did."""

@@ -28,32 +28,35 @@ def _classifier(opset: int) -> Callable[[], Problem]:
         y = pool(np.clip(y, 0, 6), (2, 2), (2, 2), (0,) * 4, "max").mean(axis=(2, 3))
         return softmax(y @ head.astype(np.float64) + shift)
 
-    over: dict[str, Any] = {}
-    if opset < _AXES_ARE_INPUTS:
-        mean_node = node("ReduceMean", ["p"], "g", axes=[2, 3], keepdims=0)
-    else:
-        mean_node = node("ReduceMean", ["p", "over"], "g", keepdims=0)
-        over["over"] = np.array([2, 3])
-    return lambda: one_to_one(
-        [
-            node("Conv", ["x", "w", "bias"], "c", pads=[1] * 4),
-            node("Clip", ["c", "zero", "six"], "a"),
-            node("MaxPool", ["a"], "p", kernel_shape=[2, 2], strides=[2, 2]),
-            mean_node,
-            node("Gemm", ["g", "head", "shift"], "logits"),
-            node("Softmax", ["logits"], "y", axis=-1),
-        ],
-        formula,
-        (3, 8, 6),
-        opset=opset,
-        w=kernel,
-        bias=bias,
-        zero=np.array(0, np.float32),
-        six=np.array(6, np.float32),
-        head=head,
-        shift=shift,
-        **over,
-    )
+    def build() -> Problem:
+        over: dict[str, Any] = {}
+        if opset < _AXES_ARE_INPUTS:
+            mean_node = node("ReduceMean", ["p"], "g", axes=[2, 3], keepdims=0)
+        else:
+            mean_node = node("ReduceMean", ["p", "over"], "g", keepdims=0)
+            over["over"] = np.array([2, 3])
+        return one_to_one(
+            [
+                node("Conv", ["x", "w", "bias"], "c", pads=[1] * 4),
+                node("Clip", ["c", "zero", "six"], "a"),
+                node("MaxPool", ["a"], "p", kernel_shape=[2, 2], strides=[2, 2]),
+                mean_node,
+                node("Gemm", ["g", "head", "shift"], "logits"),
+                node("Softmax", ["logits"], "y", axis=-1),
+            ],
+            formula,
+            (3, 8, 6),
+            opset=opset,
+            w=kernel,
+            bias=bias,
+            zero=np.array(0, np.float32),
+            six=np.array(6, np.float32),
+            head=head,
+            shift=shift,
+            **over,
+        )
+
+    return build
 
 
 def _split_and_padded(opset: int) -> Callable[[], Problem]:
