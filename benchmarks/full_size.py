@@ -31,6 +31,8 @@ CALIBRATION = (32, 77)
 
 LOGIT_OF_THE_DECISION = 20.0
 NO_CAP = 100.0
+CAP_ON_A_GPU = LOGIT_OF_THE_DECISION / 4
+"""No target of int8-gpu runs at export, so its cap is its tolerance and must leave a margin."""
 
 
 def benchmark_task(task_id: str) -> Task:
@@ -43,7 +45,7 @@ def benchmark_task(task_id: str) -> Task:
     document["notice"] = "Benchmark of random weights: not for clinical use."
     for form, caps in document["gates"]["max_output_difference"].items():
         if form != "float":
-            caps.update(dict.fromkeys(caps, NO_CAP))
+            caps.update(dict.fromkeys(caps, CAP_ON_A_GPU if form == "gpu" else NO_CAP))
     for network in document["networks"].values():
         network["architecture"]["parameters"]["width"] = FULL_WIDTH
     return Task.model_validate_json(json.dumps(document))
