@@ -17,6 +17,8 @@ from medsdk.bundle.storage import Directory, Storage, contents
 Progress = Callable[[str, int, int | None], None]
 """Called with the phase, how many files are done, and how many there are (None: unknown)."""
 
+_FORMS = ("one file", "a directory")
+
 
 def pack(
     directory: str | os.PathLike[str],
@@ -46,18 +48,7 @@ def pack(
         OutputNotWritableError: The place exists, cannot be written, or is full.
     """
     say = progress or _silent
-    source = Path(directory)
-    bundle = _checked(source, say)
-    if not isinstance(bundle.storage, Directory):
-        raise BundleFormError(
-            "the bundle is one file already",
-            got="a file",
-            expected="a bundle's directory",
-            remedy="use it as it is, or copy it",
-        )
-    target = Path(out) if out is not None else default_file(source)
-    check_apart(source, target)
-    check_place(target, replace=replace)
+    bundle, target = _prepared(Path(directory), Directory, out, default_file, replace, say)
     with new_file(target, "the bundle", replace=replace) as made:
         write_one_file(made, bundle.storage, lambda done, total: say("packing", done, total))
         written = _same(bundle, made, say)
@@ -92,18 +83,7 @@ def unpack(
         OutputNotWritableError: The place exists, cannot be written, or is full.
     """
     say = progress or _silent
-    source = Path(file)
-    bundle = _checked(source, say)
-    if not isinstance(bundle.storage, OneFile):
-        raise BundleFormError(
-            "the bundle is a directory already",
-            got="a directory",
-            expected="a bundle's .medsdk file",
-            remedy="use it as it is, or copy it",
-        )
-    target = Path(out) if out is not None else default_directory(source)
-    check_apart(source, target)
-    check_place(target, replace=replace)
+    bundle, target = _prepared(Path(file), OneFile, out, default_directory, replace, say)
     with new_directory(target, "the bundle", replace=replace) as made:
         _write_files(made, bundle.storage, say)
         written = _same(bundle, made, say)
@@ -114,9 +94,29 @@ def _silent(phase: str, done: int, total: int | None) -> None:
     pass
 
 
-def _checked(source: Path, say: Progress) -> Bundle:
+def _prepared(
+    source: Path,
+    form: type[OneFile] | type[Directory],
+    out: str | os.PathLike[str] | None,
+    default: Callable[[Path], Path],
+    replace: bool,
+    say: Progress,
+) -> tuple[Bundle, Path]:
+    """The source, opened and found to be of one form, and the place where the other may be."""
     say("checking the bundle", 0, None)
-    return Bundle.open(source)
+    bundle = Bundle.open(source)
+    if not isinstance(bundle.storage, form):
+        here, there = _FORMS if form is Directory else _FORMS[::-1]
+        raise BundleFormError(
+            f"the bundle is {here} already",
+            got=here,
+            expected=f"a bundle that is {there}",
+            remedy="use it as it is, or copy it",
+        )
+    target = default(source) if out is None else Path(out)
+    check_apart(source, target)
+    check_place(target, replace=replace)
+    return bundle, target
 
 
 def _same(bundle: Bundle, made: Path, say: Progress) -> Bundle:

@@ -106,7 +106,7 @@ def no_manifest(name: str) -> BundleUnreadableError:
     """
     return BundleUnreadableError(
         f"what is there is no bundle: {name} is missing",
-        got="something else",
+        got="something without it",
         expected=f"{MANIFEST} and {MANIFEST_DIGEST}",
         remedy="give the bundle itself, not the directory above or one inside it",
     )
