@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from medsdk.errors import OutputNotWritableError
 from medsdk_runtimes.errors import MedsdkError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,6 +51,7 @@ def build_distributions(root: Path, out: Path) -> tuple[Path, ...]:
 
     Raises:
         DistributionError: No time to stamp the files with, git or the build failed.
+        OutputNotWritableError: `out` is a file, cannot be written, or is full.
     """
     is_checkout = _is_checkout(root)
     epoch = source_date_epoch(root, is_checkout=is_checkout)
@@ -76,10 +78,13 @@ def build_distributions(root: Path, out: Path) -> tuple[Path, ...]:
                 expected="an sdist and a wheel",
                 remedy='pip install -c constraints.txt "build" "hatchling"',
             )
-        out.mkdir(parents=True, exist_ok=True)
-        return tuple(
-            Path(shutil.copyfile(path, out / path.name)) for path in sorted(made.iterdir())
-        )
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            return tuple(
+                Path(shutil.copyfile(path, out / path.name)) for path in sorted(made.iterdir())
+            )
+        except OSError as error:
+            raise OutputNotWritableError.from_os("the distributions", error) from error
 
 
 def source_date_epoch(root: Path, *, is_checkout: bool) -> int:
@@ -152,10 +157,14 @@ def _git(root: Path, *words: str) -> bytes:
             "git cannot be run, and the checkout says what belongs in",
             got=error.strerror or type(error).__name__,
             expected="git, or an unpacked sdist",
+            remedy="install git, or build from the sdist",
         ) from error
     if done.returncode:
         raise DistributionError(
-            f"git {words[0]} failed", got=done.stderr.decode(errors="replace").strip()
+            f"git {words[0]} failed",
+            got=done.stderr.decode(errors="replace").strip(),
+            expected="a checkout that git reads",
+            remedy="mend the checkout, or build from the sdist",
         )
     return done.stdout
 

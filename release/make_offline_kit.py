@@ -17,7 +17,7 @@ from offline_kit.errors import KitNotMadeError
 from offline_kit.gathering import Source, gather, metadata_of, read_pins
 from offline_kit.targets import PYTHONS, SYSTEMS, Target
 from offline_kit.writing import check_target, finish, write_licences, write_requirements
-from packaging.utils import parse_wheel_filename
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from medsdk.atomic import new_directory
 from medsdk_runtimes.errors import MedsdkError
@@ -56,18 +56,36 @@ def make_kit(
     """
     if not wheel.is_file() or not wheel.name.startswith("medsdk-"):
         raise KitNotMadeError(
-            "there is no wheel of medsdk", expected="the file that `make dist` built"
+            "there is no wheel of medsdk",
+            got="another file" if wheel.exists() else "nothing at that path",
+            expected="the file that `make dist` built",
+            remedy="--wheel dist/medsdk-VERSION-py3-none-any.whl",
         )
+    try:
+        version = parse_wheel_filename(wheel.name)[1]
+    except InvalidWheelFilename as error:
+        raise KitNotMadeError(
+            "the wheel of medsdk has another name than a wheel has",
+            got=wheel.name,
+            expected="medsdk-VERSION-py3-none-any.whl",
+            remedy="take the file that `make dist` built, under its own name",
+        ) from error
     unknown = set(extras) - set(metadata_of(wheel).get_all("Provides-Extra") or ())
     if unknown:
         raise KitNotMadeError(
-            "medsdk has no such extra", got=", ".join(sorted(unknown)), expected="its own extras"
+            "medsdk has no such extra",
+            got=", ".join(sorted(unknown)),
+            expected=f"one of {', '.join(metadata_of(wheel).get_all('Provides-Extra') or ())}",
+            remedy="--extras NAME,NAME",
         )
     if out.is_file() or (
         out.exists() and not (out / "install.py").is_file() and any(out.iterdir())
     ):
         raise KitNotMadeError(
-            "what is at --out is no kit", expected="a kit, or nothing", remedy="choose another"
+            "what is at --out is no kit",
+            got="something else, which a kit would replace",
+            expected="a kit, or nothing",
+            remedy="choose another --out",
         )
     with (
         new_directory(out, "the kit", replace=True) as kit,
@@ -83,7 +101,6 @@ def make_kit(
             check_target(kit, target, files[target.name])
         write_licences(kit, wheels.iterdir())
         major, minor = targets[0].glibc
-        version = parse_wheel_filename(wheel.name)[1]
         installs = f"medsdk[{','.join(extras)}] {version}"
         return finish(kit, files, installs, f"{major}.{minor}")
 

@@ -59,7 +59,10 @@ def read_pins(paths: Iterable[Path]) -> dict[str, str]:
             lines = path.read_text(encoding="utf-8").splitlines()
         except OSError as error:
             raise WheelMissingError(
-                "a file of pins cannot be read", got=error.strerror or type(error).__name__
+                "a file of pins cannot be read",
+                got=error.strerror or type(error).__name__,
+                expected="a file of constraints, name==version a line",
+                remedy="check --pins",
             ) from error
         for line in lines:
             text = line.split("#")[0].strip()
@@ -71,6 +74,7 @@ def read_pins(paths: Iterable[Path]) -> dict[str, str]:
                     "a constraint is no exact version, or is there twice",
                     got=text,
                     expected="name==version, each once",
+                    remedy="mend the file of constraints",
                 )
             pins[canonicalize_name(match[1])] = match[2]
     return pins
@@ -138,7 +142,10 @@ def metadata_of(wheel: Path) -> Message:
             return email.message_from_string(archive.read(name).decode("utf-8"))
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise WheelMissingError(
-            f"{wheel.name} is no wheel", got=type(error).__name__, expected="one METADATA"
+            f"{wheel.name} is no wheel",
+            got=type(error).__name__,
+            expected="a zip with one METADATA",
+            remedy="build or download it again",
         ) from error
 
 
@@ -152,6 +159,7 @@ def _pin(name: str, source: Source, target: Target) -> str:
     if name not in source.pins:
         raise WheelMissingError(
             f"{target.name} needs {name}, and no file says which version",
+            got="no pin",
             expected=f"a line {name}==VERSION",
             remedy="add it to constraints.txt, or to release/offline_kit/pins.txt where no "
             "machine of ours needs it",

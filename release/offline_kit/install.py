@@ -148,9 +148,19 @@ def _read_list(kit: Path, list_sha256: str | None) -> dict[str, str]:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise KitUnreadableError(f"{LIST} is no plain file")
+            raise KitUnreadableError(
+                f"{LIST} is no plain file",
+                got="a folder, a pipe or a device",
+                expected="a file beside install.py",
+                remedy="take the kit from its source again",
+            )
         if status.st_size > LIST_LIMIT_BYTES:
-            raise KitUnreadableError(f"{LIST} is too large to be a list of files")
+            raise KitUnreadableError(
+                f"{LIST} is too large to be a list of files",
+                got=f"{status.st_size} bytes",
+                expected=f"at most {LIST_LIMIT_BYTES} bytes",
+                remedy="take the kit from its source again",
+            )
         data = path.read_bytes()
     except OSError as error:
         raise KitUnreadableError(
@@ -174,6 +184,7 @@ def _read_list(kit: Path, list_sha256: str | None) -> dict[str, str]:
         if match is None or name in wanted or name == LIST or not _is_inside(name):
             raise KitUnreadableError(
                 f"line {number} of {LIST} is not one of a list of files",
+                got=repr(line[:80]),
                 expected="a sha256, two spaces, and a name that is there once",
                 remedy="take the kit from its source again",
             )
@@ -213,7 +224,10 @@ def _sha256(path: Path) -> str:
                 digest.update(chunk)
     except OSError as error:
         raise KitUnreadableError(
-            "a file of the kit cannot be read", got=error.strerror or type(error).__name__
+            "a file of the kit cannot be read",
+            got=error.strerror or type(error).__name__,
+            expected="files that this user may read",
+            remedy="take the kit from its source again",
         ) from error
     return digest.hexdigest()
 
@@ -261,6 +275,7 @@ def _read_facts(kit: Path, files: dict[str, str]) -> tuple[dict[str, str], str, 
     if not good:
         raise KitUnreadableError(
             f"{FACTS} does not say what the kit is for",
+            got="something else, or no JSON",
             expected="targets with a file of requirements each, glibc, installs",
             remedy="take the kit from its source again",
         )
@@ -338,12 +353,14 @@ def make_environment(folder: Path) -> str:
     if place == KIT or KIT in place.parents:
         raise KitUsageError(
             "the environment would lie inside the kit, whose files are counted",
+            got="a folder of the kit",
             expected="a folder elsewhere",
             remedy="choose another --venv",
         )
     if used:
         raise KitUsageError(
             "there is something at --venv already",
+            got="a file, or a folder that is not empty",
             expected="a new or empty folder",
             remedy="choose another --venv, or remove that one",
         )
@@ -384,6 +401,7 @@ def _work(options: argparse.Namespace) -> None:
     if options.venv is None and not options.check:
         raise KitUsageError(
             "there is nothing to install into",
+            got="neither --venv nor --check",
             expected="--venv DIR, a new virtual environment: what another one holds already "
             "would not be of this kit",
             remedy="python install.py --venv medsdk-env",

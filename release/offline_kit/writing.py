@@ -73,6 +73,7 @@ def check_target(kit: Path, target: Target, requirements: str) -> None:
             f"{target.name}: pip would not install the kit",
             got=done.stderr.strip()[-400:],
             expected="every wheel there, with its digest",
+            remedy="mend what pip says of it, or choose another --system, --python or --glibc",
         )
 
 
@@ -96,6 +97,7 @@ def write_licences(kit: Path, wheels: Iterable[Path]) -> None:
                 f"{wheel.name} cannot be in a kit",
                 got=f"licence {text or 'not named'}",
                 expected="a licence that a vendor may pass on",
+                remedy="take another version, or leave out the extra that brings it",
             )
         rows[f"{package} {version}"] = text
     width = max(map(len, rows))

@@ -1,4 +1,4 @@
-"""The offline kit of a tiny wheelhouse: who gets what, and what the installer refuses."""
+"""What the installer of an offline kit does, and what it refuses."""
 
 from __future__ import annotations
 
@@ -6,134 +6,20 @@ import hashlib
 import json
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
-from tests.distribution.conftest import ROOT
-
-SCRIPT = ROOT / "release/make_offline_kit.py"
-PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
-ABI = "cp" + PYTHON.replace(".", "")
-SYSTEMS = ("linux-x86_64", "linux-aarch64", "windows-x86_64")
-HERE = f"linux-x86_64-{ABI}"
-
-PINS = """\
-alpha==1.5
-bravo==0.4.6  # for Windows alone
-charlie==2.0
-delta==2.9
-echo==1.0
-"""
+from tests.distribution.toy_kit import ABI, HERE, make_wheel
 
 on_linux = pytest.mark.skipif(
     sys.platform != "linux" or os.uname().machine != "x86_64",
     reason="not tested: the tiny kit has wheels for Linux x86-64, and this is another machine",
 )
-
-
-def make_wheel(
-    folder: Path,
-    name: str,
-    version: str,
-    tag: str = "py3-none-any",
-    requires: Sequence[str] = (),
-    licence: str | None = "MIT",
-    code: str = "",
-) -> Path:
-    """A wheel that pip installs, by the binary distribution format's own page."""
-    info = f"{name}-{version}.dist-info"
-    metadata = ["Metadata-Version: 2.4", f"Name: {name}", f"Version: {version}"]
-    metadata += [f"License-Expression: {licence}"] if licence else []
-    metadata += ["Provides-Extra: onnxruntime"] if name == "medsdk" else []
-    metadata += [f"Requires-Dist: {text}" for text in requires]
-    files = {
-        f"{name}.py": code,
-        f"{info}/METADATA": "\n".join(metadata) + "\n",
-        f"{info}/WHEEL": f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n",
-    }
-    if name == "medsdk":
-        files[f"{info}/entry_points.txt"] = "[console_scripts]\nmedsdk = medsdk:main\n"
-    files[f"{info}/RECORD"] = "".join(f"{file},,\n" for file in (*files, f"{info}/RECORD"))
-    path = folder / f"{name}-{version}-{tag}.whl"
-    with zipfile.ZipFile(path, "w") as archive:
-        for file, text in files.items():
-            archive.writestr(file, text)
-    return path
-
-
-@pytest.fixture(scope="module")
-def wheelhouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """medsdk needs alpha (compiled), charlie with an extra, bravo and delta by markers."""
-    folder = tmp_path_factory.mktemp("wheelhouse")
-    (folder / "wheels").mkdir()
-    make_wheel(
-        folder,
-        "medsdk",
-        "0.1.0",
-        requires=(
-            "alpha>=1",
-            'charlie; extra == "onnxruntime"',
-            'foxtrot; extra == "other"',
-            'delta<3; python_version < "3.12"',
-        ),
-        code="import alpha\n\n\ndef main():\n    print(alpha.TAG)\n",
-    )
-    wheels = folder / "wheels"
-    for tag in ("manylinux_2_28_x86_64", "manylinux2014_aarch64", "win_amd64"):
-        needs = ('bravo; platform_system == "Windows"', 'echo; platform_machine == "aarch64"')
-        make_wheel(wheels, "alpha", "1.5", f"{ABI}-{ABI}-{tag}", needs, code=f"TAG = {tag!r}\n")
-    make_wheel(wheels, "alpha", "9.0")
-    make_wheel(wheels, "bravo", "0.4.6", licence="BSD-3-Clause")
-    make_wheel(wheels, "charlie", "2.0", requires=("alpha",), licence="Apache-2.0")
-    make_wheel(wheels, "delta", "2.9")
-    make_wheel(wheels, "echo", "1.0")
-    (folder / "pins.txt").write_text(PINS, encoding="utf-8")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def make_kit(wheelhouse: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs the script on the wheelhouse, or on another folder like it."""
-
-    def run(out: Path, *words: str, house: Path = wheelhouse) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [
-                *(sys.executable, str(SCRIPT), "--out", str(out), "--python", PYTHON),
-                *("--wheel", str(house / "medsdk-0.1.0-py3-none-any.whl")),
-                *("--wheels-from", str(house / "wheels"), "--pins", str(house / "pins.txt")),
-                *("--extras", "onnxruntime", *words),
-            ],
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            check=False,
-        )
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def made(
-    make_kit: Callable[..., subprocess.CompletedProcess[str]],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> tuple[Path, str]:
-    """A kit for every system and this Python, and what the script printed."""
-    out = tmp_path_factory.mktemp("kit") / "kit é"
-    done = make_kit(out)
-    assert done.returncode == 0, done.stderr
-    return out, done.stdout
-
-
-@pytest.fixture
-def kit(made: tuple[Path, str], tmp_path: Path) -> Path:
-    """A copy to spoil."""
-    return Path(shutil.copytree(made[0], tmp_path / "kit"))
 
 
 def run_installer(
@@ -166,67 +52,6 @@ def relist(kit: Path) -> None:
         if name != "SHA256SUMS"
     ]
     (kit / "SHA256SUMS").write_text("".join(lines), encoding="utf-8", newline="\n")
-
-
-def test_each_machine_gets_what_its_markers_say(made: tuple[Path, str]) -> None:
-    kit, _ = made
-    pinned = {"medsdk==0.1.0", "alpha==1.5", "charlie==2.0"}
-    pinned |= {"delta==2.9"} if PYTHON == "3.11" else set()
-    more = {"windows-x86_64": {"bravo==0.4.6"}, "linux-aarch64": {"echo==1.0"}}
-    for system in SYSTEMS:
-        text = (kit / f"requirements/{system}-{ABI}.txt").read_text(encoding="utf-8")
-        rows = dict(line.split(" --hash=sha256:") for line in text.splitlines())
-        assert set(rows) == pinned | more.get(system, set()), system
-        digests = {
-            hashlib.sha256(path.read_bytes()).hexdigest() for path in (kit / "wheels").iterdir()
-        }
-        assert set(rows.values()) <= digests
-    assert not list((kit / "wheels").glob("alpha-9*"))
-    assert not list((kit / "wheels").glob("foxtrot*"))
-    assert len(list((kit / "wheels").glob("alpha-1.5*"))) == 3
-
-
-def test_the_list_is_whole_and_the_printed_digest_is_its_own(made: tuple[Path, str]) -> None:
-    kit, printed = made
-    lines = (kit / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
-    listed = {name: digest for digest, name in (line.split("  ") for line in lines)}
-    assert set(listed) == {p.relative_to(kit).as_posix() for p in kit.rglob("*") if p.is_file()} - {
-        "SHA256SUMS"
-    }
-    for name, digest in listed.items():
-        assert hashlib.sha256((kit / name).read_bytes()).hexdigest() == digest, name
-    digest = hashlib.sha256((kit / "SHA256SUMS").read_bytes()).hexdigest()
-    assert f"sha256 of SHA256SUMS: {digest}\n" in printed
-    assert (kit / "LICENCES.txt").read_text(encoding="utf-8").splitlines()[2:] == [
-        "alpha 1.5     MIT",
-        "bravo 0.4.6   BSD-3-Clause",
-        "charlie 2.0   Apache-2.0",
-        *(["delta 2.9     MIT"] if PYTHON == "3.11" else []),
-        "echo 1.0      MIT",
-        "medsdk 0.1.0  MIT",
-    ]
-
-
-def test_no_address_of_an_index_is_in_the_kit(made: tuple[Path, str]) -> None:
-    for path in made[0].rglob("*"):
-        if path.is_file() and path.suffix != ".whl":
-            assert b"://" not in path.read_bytes(), path.name
-
-
-def test_the_same_wheels_make_the_same_kit(
-    make_kit: Callable[..., subprocess.CompletedProcess[str]],
-    made: tuple[Path, str],
-    tmp_path: Path,
-) -> None:
-    again = tmp_path / "again"
-    assert make_kit(again, "--system", "linux-x86_64").returncode == 0
-    name = f"requirements/{HERE}.txt"
-    assert (again / name).read_bytes() == (made[0] / name).read_bytes()
-    before = set((made[0] / "SHA256SUMS").read_text(encoding="utf-8").splitlines())
-    after = set((again / "SHA256SUMS").read_text(encoding="utf-8").splitlines())
-    # The facts and the pages name fewer machines; every other line is there.
-    changed = {line.split("  ")[1] for line in after - before}
-    assert changed == {"LICENCES.txt", "README.txt", "kit.json"}
 
 
 @on_linux
@@ -502,107 +327,3 @@ def test_it_installs_into_an_environment_of_its_own_alone(kit: Path) -> None:
     inside = run_installer(kit, "--venv", str(kit / "env"))
     assert inside.returncode == 2
     assert run_installer(kit, "--check").returncode == 0
-
-
-def _no_pin(house: Path) -> None:
-    (house / "pins.txt").write_text(PINS.replace("charlie==2.0\n", ""), encoding="utf-8")
-
-
-def _wrong_pin(house: Path) -> None:
-    (house / "pins.txt").write_text(PINS.replace("delta==2.9", "delta==3.0"), encoding="utf-8")
-    (house / "pins.txt").write_text(PINS.replace("alpha==1.5", "alpha==0.1"), encoding="utf-8")
-    make_wheel(house / "wheels", "alpha", "0.1")
-
-
-def _pin_twice(house: Path) -> None:
-    (house / "pins.txt").write_text(PINS + "Alpha==1.5\n", encoding="utf-8")
-
-
-def _open_pin(house: Path) -> None:
-    (house / "pins.txt").write_text(PINS.replace("alpha==", "alpha>="), encoding="utf-8")
-
-
-def _no_wheel_for_windows(house: Path) -> None:
-    (house / f"wheels/alpha-1.5-{ABI}-{ABI}-win_amd64.whl").unlink()
-
-
-def _too_new_for_the_system(house: Path) -> None:
-    old = house / f"wheels/alpha-1.5-{ABI}-{ABI}-manylinux_2_28_x86_64.whl"
-    old.rename(old.with_name(old.name.replace("2_28", "2_35")))
-
-
-def _gpl(house: Path) -> None:
-    make_wheel(house / "wheels", "charlie", "2.0", licence="LGPL-3.0-only")
-
-
-def _no_licence(house: Path) -> None:
-    make_wheel(house / "wheels", "charlie", "2.0", licence=None)
-
-
-def _no_wheel_at_all(house: Path) -> None:
-    (house / "wheels/charlie-2.0-py3-none-any.whl").write_bytes(b"PK")
-
-
-@pytest.mark.parametrize(
-    ("spoil", "status", "named"),
-    [
-        (_no_pin, 3, "no file says which version"),
-        (_wrong_pin, 3, "not what a package needs"),
-        (_pin_twice, 3, "Alpha==1.5"),
-        (_open_pin, 3, "alpha>=1.5"),
-        (_no_wheel_for_windows, 3, "windows-x86_64"),
-        (_too_new_for_the_system, 3, "linux-x86_64"),
-        (_gpl, 2, "LGPL-3.0-only"),
-        (_no_licence, 2, "not named"),
-        (_no_wheel_at_all, 3, "charlie"),
-    ],
-)
-def test_a_wheelhouse_that_will_not_do_makes_no_kit(
-    spoil: Callable[[Path], None],
-    status: int,
-    named: str,
-    wheelhouse: Path,
-    make_kit: Callable[..., subprocess.CompletedProcess[str]],
-    tmp_path: Path,
-) -> None:
-    house = Path(shutil.copytree(wheelhouse, tmp_path / "house"))
-    spoil(house)
-    system = "windows-x86_64" if "windows" in named else "linux-x86_64"
-    done = make_kit(tmp_path / "kit", "--system", system, house=house)
-    assert done.returncode == status, done.stderr
-    assert named in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not (tmp_path / "kit").exists()
-
-
-def test_a_folder_of_something_else_is_left_alone(
-    make_kit: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
-) -> None:
-    (tmp_path / "thesis.txt").write_text("mine", encoding="utf-8")
-    for out in (tmp_path, tmp_path / "thesis.txt"):
-        assert make_kit(out).returncode == 2
-    assert (tmp_path / "thesis.txt").read_text(encoding="utf-8") == "mine"
-
-
-@pytest.mark.parametrize(
-    ("words", "status", "named"),
-    [
-        (("--extras", "golf"), 2, "golf"),
-        (("--pins", "nowhere.txt"), 3, "pins cannot be read"),
-        (("--wheels-from", "nowhere"), 3, "alpha"),
-        (("--wheel", "nowhere.whl"), 2, "make dist"),
-        (("--glibc", "new"), 2, "--glibc"),
-    ],
-)
-def test_a_wrong_command_line_is_told_so(
-    words: tuple[str, ...],
-    status: int,
-    named: str,
-    make_kit: Callable[..., subprocess.CompletedProcess[str]],
-    tmp_path: Path,
-) -> None:
-    done = make_kit(tmp_path / "kit", "--system", "linux-x86_64", *words)
-    assert done.returncode == status, done.stderr
-    assert named in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not (tmp_path / "kit").exists()

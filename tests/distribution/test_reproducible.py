@@ -105,6 +105,16 @@ def test_a_time_that_no_wheel_can_have_is_refused(text: str, tmp_path: Path) -> 
     assert not (tmp_path / "out").exists()
 
 
+def test_a_file_where_the_folder_shall_be_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine", encoding="utf-8")
+    command = [sys.executable, str(BUILD), "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert "cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "out").read_text(encoding="utf-8") == "mine"
+
+
 def test_a_tree_without_git_and_without_a_time_is_refused(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text("", encoding="utf-8")
     clean = {name: text for name, text in os.environ.items() if name != "SOURCE_DATE_EPOCH"}
