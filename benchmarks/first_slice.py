@@ -27,6 +27,7 @@ from medsdk.bundle import Bundle
 from medsdk.pipeline import Pipeline
 from medsdk.pixels import Frame, open_dicom
 from medsdk.plan.candidate import pick
+from medsdk_runtimes import require
 from medsdk_runtimes.machine import identify
 
 RUNTIMES = ("onnxruntime", "openvino")
@@ -47,6 +48,7 @@ def bare_run(runtime: str, onnx: bytes, tensor: NDArray[np.float32]) -> Callable
         session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
         feed = {session.get_inputs()[0].name: tensor}
         return lambda: session.run(None, feed)
+    require("openvino")  # which imports it without its sender of telemetry
     import openvino
 
     core = openvino.Core()  # type: ignore[attr-defined]  # built at import

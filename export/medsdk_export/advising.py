@@ -20,6 +20,7 @@ from medsdk_export.judging import (
     Observed,
     differences,
     parity_record,
+    record_on,
 )
 
 TARGETS = ("tensorrt",)
@@ -75,13 +76,7 @@ def advise(
         if not all(map(math.isfinite, seen.values())):
             continue  # no decision can be made of such outputs
         worst = {name: max(value, worst.get(name, 0.0)) for name, value in seen.items()}
-        record = parity_record(
-            task,
-            observed,
-            [item.observation.outputs[attempt.title][executor] for item in observed],
-            f"{executor.runtime} {executor.version}",
-            executor.isa,
-        )
+        record = record_on(task, attempt, observed, executor)
         if record is not None:
             records.append(_advisory(record, found, "on this CPU, which is not its device,"))
     return _judgement(task, attempt, status, reason, worst, records)

@@ -91,13 +91,7 @@ def judge(
         if attempt.form == "float":
             problems[executor.runtime] += _float_flips(task, attempt, observed, executor)
             continue
-        record = parity_record(
-            task,
-            observed,
-            [item.observation.outputs[attempt.title][executor] for item in observed],
-            f"{executor.runtime} {executor.version}",
-            executor.isa,
-        )
+        record = record_on(task, attempt, observed, executor)
         if record is None:
             continue
         records.append(record)
@@ -248,6 +242,16 @@ def stable_under(task: Task, outputs: Mapping[str, Array], tolerance: Mapping[st
             if label_of(task, {**outputs, decode.output: moved}) != label:
                 return False
     return label is not None
+
+
+def record_on(
+    task: Task, attempt: Attempt, observed: Sequence[Observed], executor: Executor
+) -> ParityRecord | None:
+    """`parity_record` of what one executor gave."""
+    outputs = [item.observation.outputs[attempt.title][executor] for item in observed]
+    return parity_record(
+        task, observed, outputs, f"{executor.runtime} {executor.version}", executor.isa
+    )
 
 
 def parity_record(
