@@ -13,7 +13,8 @@ from onnx import numpy_helper
 
 from medsdk_runtimes import CAPABILITIES, Array, Capability, Session, Settings
 from medsdk_runtimes.errors import GraphRefusedError, TensorMismatchError
-from tests.conformance.planted import Fault, Hiding, Nudged, Outputs, Wrapped
+from tests.conformance.planted import Fault, Outputs, Wrapped
+from tests.conformance.planted_outputs import Hiding, Nudged
 
 
 class Dated(Fault):

@@ -13,7 +13,7 @@ from medsdk_conformance import CASES, CHECKS, ITEMS, examine
 from medsdk_conformance.checks import leaks, threads
 from medsdk_conformance.suite import ENDS, judge_item
 from medsdk_runtimes import CAPABILITIES, Availability, Device, Runtime, available
-from tests.conformance import planted, planted_behaviour
+from tests.conformance import planted, planted_behaviour, planted_outputs
 from tests.conformance.planted import Declares, Fault, Here, Lists, claiming
 
 pytestmark = pytest.mark.skipif(not available(), reason="no runtime to plant a fault in")
@@ -27,18 +27,24 @@ REFUSALS = {
 WEIGHTS = {"weights-in-turn", "weights-at-once", "weights-one-value"}
 
 SESSIONS: dict[str, tuple[Callable[..., Any], set[str]]] = {
-    "another-dtype": (planted.Wide, {"conv", "gemm", "several-inputs-and-outputs"}),
-    "swapped-outputs": (planted.Swapped, {"several-inputs-and-outputs", "outputs-no-inputs"}),
-    "reordered-outputs": (planted.Reordered, {"several-inputs-and-outputs", "tensor-specs"}),
-    "specs-flattened": (planted.Flattened, {"tensor-specs", "tensor-specs-integers"}),
-    "hidden-nan": (planted.Hiding, {"not-a-number", "not-a-number-layers"}),
-    "hidden-infinity": (planted.Saturating, {"not-a-number", "not-a-number-layers"}),
+    "another-dtype": (planted_outputs.Wide, {"conv", "gemm", "several-inputs-and-outputs"}),
+    "swapped-outputs": (
+        planted_outputs.Swapped,
+        {"several-inputs-and-outputs", "outputs-no-inputs"},
+    ),
+    "reordered-outputs": (
+        planted_outputs.Reordered,
+        {"several-inputs-and-outputs", "tensor-specs"},
+    ),
+    "specs-flattened": (planted_outputs.Flattened, {"tensor-specs", "tensor-specs-integers"}),
+    "hidden-nan": (planted_outputs.Hiding, {"not-a-number", "not-a-number-layers"}),
+    "hidden-infinity": (planted_outputs.Saturating, {"not-a-number", "not-a-number-layers"}),
     "silent-bfloat16": (
-        planted.Bfloat16,
+        planted_outputs.Bfloat16,
         {"float32-to-the-last-bit", "float32-to-the-last-bit-conv", "conv", "gemm", "softmax"},
     ),
-    "32-bit-integers": (planted.Narrow, {"wide-integers"}),
-    "batch-of-one": (planted.FixedBatch, {"conv", "conv-large-batch", "threads-batches"}),
+    "32-bit-integers": (planted_outputs.Narrow, {"wide-integers"}),
+    "batch-of-one": (planted_outputs.FixedBatch, {"conv", "conv-large-batch", "threads-batches"}),
     "takes-anything": (planted.Obliging, {*INPUTS, "base-class"}),
     "hides-failures": (planted.Numb, {"fails-while-it-runs", "fails-by-its-values"}),
     "returns-a-list": (planted.AsList, {"conv", "threads", "outputs-fresh", "close"}),
@@ -176,14 +182,14 @@ def test_every_check_is_failed_by_a_planted_fault() -> None:
 
 def test_every_case_is_failed_by_values_that_are_a_little_wrong() -> None:
     # Declared, also what the sound runtime lacks on this processor.
-    nudged = Declares(available()[0], planted.Nudged, declared=frozenset(CAPABILITIES))
+    nudged = Declares(available()[0], planted_outputs.Nudged, declared=frozenset(CAPABILITIES))
     ids = {case.id for case in CASES}
     assert _failed(nudged, ids) == ids
 
 
 def test_a_declared_exception_decides_nothing_but_is_told() -> None:
     faulty = Declares(
-        available()[0], planted.Hiding, exceptions={"not-a-number": "the chip has no NaN"}
+        available()[0], planted_outputs.Hiding, exceptions={"not-a-number": "the chip has no NaN"}
     )
     (result,) = examine(faulty, {"not-a-number"})
     assert result.verdict == "advisory"

@@ -12,7 +12,7 @@ from onnx import numpy_helper
 from medsdk_conformance import CASES, examine
 from medsdk_conformance.graphs import FOREIGN_OPSETS
 from medsdk_runtimes import Capability, Runtime, available
-from tests.conformance import planted, planted_values
+from tests.conformance import planted_outputs, planted_values
 from tests.conformance.planted import Fault
 from tests.conformance.planted_values import Without
 
@@ -39,7 +39,7 @@ FAULTS: dict[str, tuple[Callable[[Runtime], Runtime], set[str]]] = {
         _needing("resize-linear"),
     ),
     "undeclared-batch-wrong": (
-        partial(Without, wrap=planted.FixedBatch, lacking=frozenset({"dynamic-batch"})),
+        partial(Without, wrap=planted_outputs.FixedBatch, lacking=frozenset({"dynamic-batch"})),
         {"conv", "gemm", "softmax", "not-a-number-layers", "quantized-conv"},
     ),
     "undeclared-precision-wrong": (

@@ -10,9 +10,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from medsdk.bundle.one_file import write_one_file
+from medsdk.bundle.storage import BundleLimits
 
 Files = dict[str, bytes]
+
+TIGHT_LIMITS = [
+    pytest.param(BundleLimits(manifest_bytes=1000), id="manifest"),
+    pytest.param(BundleLimits(file_bytes=1000), id="file"),
+    pytest.param(BundleLimits(total_bytes=10_000), id="total"),
+    pytest.param(BundleLimits(files=10), id="files"),
+]
+"""Each is one that a small bundle goes beyond."""
 
 
 class Memory:

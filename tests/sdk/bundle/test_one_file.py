@@ -20,6 +20,7 @@ from medsdk.bundle.one_file import OneFile
 from medsdk.bundle.storage import BundleLimits, Directory
 from medsdk.errors import BundleTamperedError, BundleUnreadableError
 from medsdk.parity.verification import verify
+from tests.sdk.bundle.archives import TIGHT_LIMITS
 
 NETWORK = "networks/filter/fp32.onnx"
 
@@ -158,16 +159,7 @@ def test_many_threads_read_at_once(packed: Path) -> None:
 # Limits, and what is no file
 
 
-@pytest.mark.parametrize(
-    "limits",
-    [
-        BundleLimits(manifest_bytes=1000),
-        BundleLimits(file_bytes=1000),
-        BundleLimits(total_bytes=10_000),
-        BundleLimits(files=10),
-    ],
-    ids=["manifest", "file", "total", "files"],
-)
+@pytest.mark.parametrize("limits", TIGHT_LIMITS)
 def test_a_file_beyond_a_limit_is_unreadable(limits: BundleLimits, packed: Path) -> None:
     with pytest.raises(BundleUnreadableError, match="large"):
         Bundle.open(packed, limits)
