@@ -1,0 +1,1 @@
+"""Candidates on labelled cases: what each said, kept so that it can be compared later."""

@@ -1,0 +1,1 @@
+"""One report for every command that proves something: JSON, one page, JUnit XML."""
