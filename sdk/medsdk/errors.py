@@ -7,6 +7,8 @@
     ├── FormatVersionError        4  a document newer or older than this release reads
     ├── TaskInvalidError          2  a task file that is no valid task
     ├── TaskUnknownError          2  no such task in the catalogue
+    ├── UndecidableGateError      2  a gate that no number of cases can decide
+    ├── GatesChangedError         2  other gates under one version of a task
     ├── TaskUnsupportedError      2  a valid task that this release does not run yet
     ├── PixelInputUnreadableError 4  no DICOM, truncated, no pixels
     ├── PixelInputRefusedError    2  readable, but not what the task takes
@@ -28,11 +30,13 @@ from medsdk._refusals import (
     BundleTamperedError,
     BundleUnreadableError,
     FormatVersionError,
+    GatesChangedError,
     KnownAnswerFailedError,
     OutputNotWritableError,
     TaskInvalidError,
     TaskUnknownError,
     TaskUnsupportedError,
+    UndecidableGateError,
     VariantUnavailableError,
 )
 from medsdk.pixels.errors import (
@@ -64,6 +68,7 @@ __all__ = [
     "DeviceUnavailableError",
     "ForkedProcessError",
     "FormatVersionError",
+    "GatesChangedError",
     "GraphRefusedError",
     "InferenceFailedError",
     "KernelUnavailableError",
@@ -82,5 +87,6 @@ __all__ = [
     "TaskUnknownError",
     "TaskUnsupportedError",
     "TensorMismatchError",
+    "UndecidableGateError",
     "VariantUnavailableError",
 ]
