@@ -69,11 +69,21 @@ class ClassificationGate(Strict):
 
 
 class SegmentationGate(Strict):
-    """Changes of the Dice coefficient; an emptied mask is a flip."""
+    """Changes of the Dice coefficient; a mask that is emptied, or no longer empty, is a flip.
+
+    Attributes:
+        min_mean_dice_change: Mean of Dice with the truth, INT8's minus FP32's, at least.
+        min_5th_percentile_dice_change: 5th percentile of the same, at least.
+        min_median_dice_to_fp32: Median Dice of INT8's mask with FP32's, at least.
+        max_flip_rate: The upper bound of the rate of flips, at most.
+        confidence: Of that one-sided Clopper-Pearson bound.
+    """
 
     min_mean_dice_change: Annotated[float, Field(le=0)] = -0.005
     min_5th_percentile_dice_change: Annotated[float, Field(le=0)] = -0.02
     min_median_dice_to_fp32: Fraction = 0.98
+    max_flip_rate: Annotated[float, Field(gt=0, le=1)] = 0.02
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
 
 
 class DetectionGate(Strict):
@@ -86,10 +96,19 @@ class DetectionGate(Strict):
 
 
 class RegressionGate(Strict):
-    """Changes of the value, in its own unit."""
+    """Changes of the value, in its own unit; a value that is lost or gained is a flip.
+
+    Attributes:
+        max_mean_change: Mean of the absolute change, at most.
+        max_95th_percentile_change: 95th percentile of the absolute change, at most.
+        max_flip_rate: The upper bound of the rate of flips, at most.
+        confidence: Of that one-sided Clopper-Pearson bound.
+    """
 
     max_mean_change: PositiveFloat
     max_95th_percentile_change: PositiveFloat
+    max_flip_rate: Annotated[float, Field(gt=0, le=1)] = 0.02
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
 
 
 class HeatMapGate(Strict):
