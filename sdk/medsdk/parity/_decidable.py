@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from medsdk._refusals import UndecidableGateError
 from medsdk.parity.statistics import binomial_upper_bound, cases_needed
 from medsdk.tasks.decoding import SegmentationDecode, ThresholdRule
-from medsdk.tasks.gates import ClassificationGate
 from medsdk.tasks.schema import Task
 
 PRACTICAL_CASES = 100_000
@@ -119,8 +118,9 @@ def undecidable(task: Task) -> Iterator[UndecidableGateError]:
                 expected=f"tables of gates for {', '.join(sorted(kinds))} alone",
                 remedy=f"take gates.{name} out, or add the network that it shall judge",
             )
-    if task.gates.classification is not None:
-        yield from _unprovable(task.gates.classification)
+    for table, key, limit, confidence in proved_rates(task):
+        if cases_that_prove(limit, confidence) is None:
+            yield _unprovable(f"gates.{table}.{key}", limit, confidence)
     yield from _without_an_answer(task)
     for role, network in task.networks.items():
         decode = network.decode
@@ -133,24 +133,33 @@ def undecidable(task: Task) -> Iterator[UndecidableGateError]:
             )
 
 
-def _unprovable(gate: ClassificationGate) -> Iterator[UndecidableGateError]:
-    for key in _proved(gate):
-        limit: float = getattr(gate, key)
-        if cases_that_prove(limit, gate.confidence) is not None:
-            continue
-        least = binomial_upper_bound(0, PRACTICAL_CASES, gate.confidence)
-        yield UndecidableGateError.gate(
-            f"gates.classification.{key}",
-            got=f"{limit:g} to be proved at a confidence of {gate.confidence:g}",
-            expected=f"at least {least:.2g}: what {PRACTICAL_CASES} cases without one event prove",
-            remedy="raise the limit; a rate of 0 cannot be proved by cases"
-            + ("" if key == "max_flip_rate" else ", it can only be observed: losses = 'observed'"),
-        )
+def proved_rates(task: Task) -> Iterator[tuple[str, str, float, float]]:
+    """Table, key, limit and confidence of every gate that a bound must prove."""
+    gates = task.gates
+    for table, gate in (
+        ("classification", gates.classification),
+        ("segmentation", gates.segmentation),
+        ("regression", gates.regression),
+    ):
+        if gate is not None:
+            yield table, "max_flip_rate", gate.max_flip_rate, gate.confidence
+    losses = gates.classification
+    if losses is not None and losses.losses == "proved":
+        for key in ("max_sensitivity_loss", "max_specificity_loss"):
+            yield "classification", key, getattr(losses, key), losses.confidence
 
 
-def _proved(gate: ClassificationGate) -> tuple[str, ...]:
-    losses = ("max_sensitivity_loss", "max_specificity_loss") if gate.losses == "proved" else ()
-    return ("max_flip_rate", *losses)
+def _unprovable(name: str, limit: float, confidence: float) -> UndecidableGateError:
+    least = binomial_upper_bound(0, PRACTICAL_CASES, confidence)
+    remedy = "raise the limit: a rate of 0 cannot be proved by cases"
+    if name.endswith("_loss"):
+        remedy += ", only observed, which losses = 'observed' does"
+    return UndecidableGateError.gate(
+        name,
+        got=f"{limit:g} to be proved at a confidence of {confidence:g}",
+        expected=f"at least {least:.2g}: what {PRACTICAL_CASES} cases without one event prove",
+        remedy=remedy,
+    )
 
 
 def _without_an_answer(task: Task) -> Iterator[UndecidableGateError]:

@@ -19,6 +19,7 @@ from medsdk.parity._decidable import (
     check_decidable,
     events_observed,
     events_proved,
+    proved_rates,
 )
 from medsdk.tasks.decoding import ClassificationDecode, ThresholdRule
 from medsdk.tasks.gates import ClassificationGate, Form
@@ -114,7 +115,7 @@ def requirements(
     if images is None and cases is not None:
         images = sum(cases.values())
     found = [*_fp32(task, images), *_classification(task, cases, patients)]
-    found += _other_kinds(task)
+    found += [*_flips_of_other_kinds(task), *_other_kinds(task)]
     found += _isa_ladder(task, cases, patients)
     found += _output_differences(task, images)
     return tuple(found)
@@ -344,6 +345,22 @@ def _other_kinds(task: Task) -> Iterator[Requirement]:
                 needed=needed,
                 one_from=cases_that_tolerate_one(limit) if losing else None,
                 cannot_fail=limit == idle,
+            )
+
+
+def _flips_of_other_kinds(task: Task) -> Iterator[Requirement]:
+    """Masks that are emptied and values that are lost: rates that are proved, as of decisions."""
+    for table, key, limit, confidence in proved_rates(task):
+        if table == "classification":
+            continue
+        there = [role for role, item in task.networks.items() if item.decode.kind == table]
+        for role in there:
+            yield Requirement(
+                gate=f"{table}.{key}",
+                role=role if len(there) > 1 else "",
+                forms=QUANTIZED,
+                unit="mask" if table == "segmentation" else "value",
+                **_proving(limit, confidence, None),
             )
 
 
