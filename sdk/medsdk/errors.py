@@ -18,6 +18,7 @@
     ├── KnownAnswerFailedError    1  this machine does not reproduce the known answers
     ├── VariantUnavailableError   2  the bundle has no such variant to run
     ├── OutputNotWritableError    3  a result cannot be written where it was asked for
+    ├── ReportFolderError         2  the folder for a report holds something else
     └── ExportRefusedError        2  export will not make this bundle (medsdk_export)
 
 The number is the exit status of the command line.
@@ -30,6 +31,7 @@ from medsdk._refusals import (
     FormatVersionError,
     KnownAnswerFailedError,
     OutputNotWritableError,
+    ReportFolderError,
     TaskInvalidError,
     TaskUnknownError,
     TaskUnsupportedError,
@@ -75,6 +77,7 @@ __all__ = [
     "PixelInputUnreadableError",
     "PrecisionMismatchError",
     "QuantizationRefusedError",
+    "ReportFolderError",
     "RuntimeUnavailableError",
     "SessionClosedError",
     "SettingRefusedError",
