@@ -108,10 +108,12 @@ class Wording:
         """How a bound was found: `one-sided 95 %, Clopper-Pearson`; empty where by no method."""
         if bound.method in ("extremes", "none"):
             return self.method(bound.method)
-        one_sided = bound.low is None or bound.high is None
+        kind = "interval"
+        if bound.low is None or bound.high is None:
+            kind = "upper" if bound.low is None else "lower"
         return self.text(
             "sentences",
-            "one-sided" if one_sided else "two-sided",
+            kind,
             confidence=significant(bound.confidence * 100, 6),
             method=self.method(bound.method),
         )
@@ -130,13 +132,19 @@ class Wording:
         """A claim in one sentence: finding, n, bound, limit, and why."""
         parts = [self.finding(claim)]
         if claim.bound is not None:
-            bound = self.bound(claim.bound, claim.unit, claim.measure)
-            if bound:
-                parts.append(f"{bound} ({self.certainty(claim.bound)})")
+            parts.append(self.certain(claim.bound, claim.unit, claim.measure))
         if claim.limit is not None:
             limit = self.quantity(claim.limit, claim.unit, claim.measure)
             parts.append(self.text("sentences", "limit", limit=limit))
-        said = self.text(
-            "sentences", "claim", measure=self.measure(claim.measure), said="; ".join(parts)
-        )
-        return f"{said}. {claim.reason}" if claim.reason else said
+        facts = self.text("sentences", "join").join(filter(None, parts))
+        said = self.text("sentences", "claim", measure=self.measure(claim.measure), said=facts)
+        if not claim.reason:
+            return said
+        return self.text("sentences", "reason", said=said, reason=claim.reason)
+
+    def certain(self, bound: Bound, unit: str, measure: Measure) -> str:
+        """A bound and how it was found; empty where it has no end."""
+        said = self.bound(bound, unit, measure)
+        if not said or bound.method in ("extremes", "none"):
+            return said
+        return self.text("sentences", "certain", bound=said, certainty=self.certainty(bound))
