@@ -19,6 +19,7 @@ from medsdk.bundle.one_file import SUFFIX, write_one_file
 from medsdk.bundle.placing import check_place
 from medsdk.canonical import canonical_json, sha256_of, timestamp
 from medsdk.errors import OutputNotWritableError
+from medsdk.evaluation.cases import pixels_digest
 from medsdk.parity.verification import Verification, verify
 from medsdk.pipeline import preprocessor_of, supported_role
 from medsdk.pixels import Box
@@ -37,7 +38,6 @@ from medsdk_export.inputs import (
     decoded,
     naming,
     open_case,
-    pixels_digest,
     read_cases,
 )
 from medsdk_export.judging import Judgement, Observed, better, judge

@@ -18,6 +18,10 @@
     ├── KnownAnswerFailedError    1  this machine does not reproduce the known answers
     ├── VariantUnavailableError   2  the bundle has no such variant to run
     ├── OutputNotWritableError    3  a result cannot be written where it was asked for
+    ├── CasesRefusedError         2  a table of cases that cannot be used
+    ├── AnswersUnreadableError    4  no file of answers, or a malformed, cut or unfinished one
+    ├── AnswersMismatchError      2  answers of something else than what was to go on
+    ├── ReferenceContractError    2  a reference made under another preprocessing contract
     ├── ReportFolderError         2  the folder for a report holds something else
     └── ExportRefusedError        2  export will not make this bundle (medsdk_export)
 
@@ -36,6 +40,12 @@ from medsdk._refusals import (
     TaskUnknownError,
     TaskUnsupportedError,
     VariantUnavailableError,
+)
+from medsdk.evaluation.errors import (
+    AnswersMismatchError,
+    AnswersUnreadableError,
+    CasesRefusedError,
+    ReferenceContractError,
 )
 from medsdk.pixels.errors import (
     DecoderMissingError,
@@ -59,9 +69,12 @@ from medsdk_runtimes.errors import (
 )
 
 __all__ = [
+    "AnswersMismatchError",
+    "AnswersUnreadableError",
     "BundleFormError",
     "BundleTamperedError",
     "BundleUnreadableError",
+    "CasesRefusedError",
     "DecoderMissingError",
     "DeviceUnavailableError",
     "ForkedProcessError",
@@ -77,6 +90,7 @@ __all__ = [
     "PixelInputUnreadableError",
     "PrecisionMismatchError",
     "QuantizationRefusedError",
+    "ReferenceContractError",
     "ReportFolderError",
     "RuntimeUnavailableError",
     "SessionClosedError",
