@@ -15,7 +15,7 @@ class Markup(str):
     __slots__ = ()
 
 
-def tag(name: str, *children: str | None, **attributes: str | float | bool | None) -> Markup:
+def tag(name: str, /, *children: str | None, **attributes: str | float | bool | None) -> Markup:
     """One element.
 
     Args:
