@@ -24,6 +24,8 @@
     ├── AnswersUnreadableError    4  no file of answers, or a malformed, cut or unfinished one
     ├── AnswersMismatchError      2  answers of something else than what was to go on
     ├── ReferenceContractError    2  a reference made under another preprocessing contract
+    ├── UnpairedResultsError      2  two sets of results that are not of the same cases
+    ├── UnitRefusedError          2  slices that cannot be counted as lesions or studies
     └── ExportRefusedError        2  export will not make this bundle (medsdk_export)
 
 The number is the exit status of the command line.
@@ -49,6 +51,7 @@ from medsdk.evaluation.errors import (
     CasesRefusedError,
     ReferenceContractError,
 )
+from medsdk.parity.errors import UnitRefusedError, UnpairedResultsError
 from medsdk.pixels.errors import (
     DecoderMissingError,
     KernelUnavailableError,
@@ -102,5 +105,7 @@ __all__ = [
     "TaskUnsupportedError",
     "TensorMismatchError",
     "UndecidableGateError",
+    "UnitRefusedError",
+    "UnpairedResultsError",
     "VariantUnavailableError",
 ]
