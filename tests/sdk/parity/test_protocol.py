@@ -140,7 +140,7 @@ def test_a_limit_of_zero_never_tolerates_a_loss() -> None:
 
 def test_the_gates_of_two_labels() -> None:
     task = catalogue_task(UTERUS)
-    counts = {"cases": {"tumour": 99, "none": 301}, "patients": 40}
+    counts: dict[str, Any] = {"cases": {"tumour": 99, "none": 301}, "patients": 40}
     flips = need(task, "classification.max_flip_rate", **counts)
     assert (flips.unit, flips.decides, flips.needed, flips.have) == ("case", "proved", 149, 400)
     assert (flips.tolerated, flips.one_from, flips.patients) == (3, 236, 40)
@@ -202,6 +202,17 @@ def test_proved_losses_take_as_many_cases_as_a_proof_does() -> None:
     assert unjudged_forms(task, requirements(task, {"tumour": 299, "none": 149})) == {}
 
 
+def test_several_cases_of_one_patient_prove_less() -> None:
+    task = changed(("confidence = 0.95", 'confidence = 0.95\nlosses = "proved"'))
+    worth = {"tumour": (298.9, 400.0), "none": (400.0, 298.9)}
+    found = requirements(task, {"tumour": 600, "none": 400}, 300, worth=worth)
+    assert {item.gate: item.have for item in found if "loss" in item.gate} == {
+        "classification.max_sensitivity_loss": 298,
+        "classification.max_specificity_loss": 400,
+    }
+    assert [*unjudged_forms(task, found)] == ["cpu", "gpu"]
+
+
 def test_what_is_open_is_said_with_how_many_more_cases_it_takes() -> None:
     task = catalogue_task(UTERUS)
     found = unjudged_forms(task, requirements(task, {"tumour": 74, "none": 74}))
@@ -239,6 +250,12 @@ def test_other_kinds_are_uncounted_but_declared() -> None:
     def gates(name: str) -> set[str]:
         return {item.gate for item in requirements(family(name, lambda document: None))}
 
+    masks = family("segmentation", lambda document: None)
+    # 0.95 ** 59 < 0.05 <= 0.95 ** 58: so many masks bound a 5th percentile at all.
+    assert need(masks, "segmentation.min_5th_percentile_dice_change").needed == 59
+    assert need(masks, "segmentation.max_flip_rate").needed == 149
+    boxes = family("detection", lambda document: None)
+    assert need(boxes, "detection.max_recall_loss").needed == 100
     assert gates("segmentation") >= {
         "segmentation.max_flip_rate", "segmentation.min_mean_dice_change",
         "segmentation.min_5th_percentile_dice_change", "segmentation.min_median_dice_to_fp32",
