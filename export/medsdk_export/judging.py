@@ -11,9 +11,10 @@ import numpy as np
 from medsdk.bundle.manifest import ParityRecord, Status
 from medsdk.decide import decide
 from medsdk.decode import class_probabilities
-from medsdk.parity.classification import binary_metrics, change_evidence
+from medsdk.parity.classification import change_evidence
 from medsdk.parity.comparison import compare_outputs
 from medsdk.parity.evidence import Evidence, Scope
+from medsdk.parity.metrics import binary_metrics
 from medsdk.parity.pairing import paired
 from medsdk.pipeline import supported_role
 from medsdk.tasks import Task
