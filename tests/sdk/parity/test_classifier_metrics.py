@@ -6,7 +6,7 @@ import pytest
 from statsmodels.stats.proportion import proportion_confint
 
 from medsdk.parity.classification import metric_evidence
-from medsdk.parity.decisions import INDETERMINATE, UNKNOWN, paired_labels, said
+from medsdk.parity.decisions import INDETERMINATE, UNKNOWN, said, said_labels
 from medsdk.parity.evidence import AgreementTable
 from medsdk.parity.metrics import binary_metrics, metrics_of
 from tests.sdk.parity.made_answers import LABELS, SCOPE, answer, bound_of, only
@@ -123,5 +123,5 @@ def test_codes_keep_apart_what_is_not_known_and_what_is_not_decided() -> None:
     side = said(LABELS, [answer(1, None, None), answer(2, None, T), answer(3, T, None)])
     assert not side.right.any()
     assert side.known.tolist() == [False, True, False]
-    pairs = paired_labels(LABELS, [T, N], [T, None], [None, N])
-    assert metrics_of(pairs.reference, 1) == binary_metrics([T, N], [T, None], T)
+    pairs = said_labels(LABELS, [T, N], [T, None])
+    assert metrics_of(pairs, 1) == binary_metrics([T, N], [T, None], T)
