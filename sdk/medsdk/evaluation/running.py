@@ -23,8 +23,9 @@ from medsdk.evaluation.answers import KEPT_VALUES, Answer, AnswersHeader, Answer
 from medsdk.evaluation.cases import CaseSet, KnownCase, read_frame
 from medsdk.evaluation.errors import AnswersMismatchError
 from medsdk.parity.known_answers import check_on_load
+from medsdk.parity.protocol import positive_label
 from medsdk.parity.verification import asked_candidates
-from medsdk.pipeline import Pipeline, positive_label, supported_role, variant_file
+from medsdk.pipeline import Pipeline, supported_role, variant_file
 from medsdk.plan.candidate import DEFAULT_RUNTIME, DEFAULT_VARIANT, Candidate
 from medsdk.results.documents import BundleIdentity, NetworkChoice, SettingsDocument
 from medsdk_runtimes.contract import Array
@@ -123,7 +124,7 @@ def choose_candidates(
         )
     if not reference:
         return tuple(chosen)
-    fp32 = [item for item in everything.judged if item.isa == "native" and _is_fp32(item)]
+    fp32 = [item for item in everything.judged if item.isa == "native" and is_fp32(item)]
     fp32.sort(key=lambda item: item.runtime != DEFAULT_RUNTIME)
     if not fp32:
         return tuple(chosen)
@@ -254,7 +255,7 @@ def header_of(
         task={"id": task.id, "version": task.version},
         decision=canonical_json(decision).decode().strip(),
         labels=tuple(stage.decode.labels),
-        positive=positive_label(task),
+        positive=positive_label(task, stage.role),
         gates=task.gates,
         thresholds={name: item.value for name, item in task.thresholds.items()},
         preprocessing={stage.role: stage.preprocessor.digest},
@@ -312,7 +313,8 @@ def _check_rows(done: Sequence[Answer], cases: CaseSet) -> None:
             )
 
 
-def _is_fp32(candidate: Candidate) -> bool:
+def is_fp32(candidate: Candidate) -> bool:
+    """Whether every network of it is the FP32 variant."""
     return all(choice.variant == DEFAULT_VARIANT for choice in candidate.networks.values())
 
 
