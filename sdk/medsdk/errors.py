@@ -7,6 +7,8 @@
     ├── FormatVersionError        4  a document newer or older than this release reads
     ├── TaskInvalidError          2  a task file that is no valid task
     ├── TaskUnknownError          2  no such task in the catalogue
+    ├── UndecidableGateError      2  a gate that no number of cases can decide
+    ├── GatesChangedError         2  other gates under one version of a task
     ├── TaskUnsupportedError      2  a valid task that this release does not run yet
     ├── PixelInputUnreadableError 4  no DICOM, truncated, no pixels
     ├── PixelInputRefusedError    2  readable, but not what the task takes
@@ -33,12 +35,14 @@ from medsdk._refusals import (
     BundleTamperedError,
     BundleUnreadableError,
     FormatVersionError,
+    GatesChangedError,
     KnownAnswerFailedError,
     OutputNotWritableError,
     ReportFolderError,
     TaskInvalidError,
     TaskUnknownError,
     TaskUnsupportedError,
+    UndecidableGateError,
     VariantUnavailableError,
 )
 from medsdk.evaluation.errors import (
@@ -79,6 +83,7 @@ __all__ = [
     "DeviceUnavailableError",
     "ForkedProcessError",
     "FormatVersionError",
+    "GatesChangedError",
     "GraphRefusedError",
     "InferenceFailedError",
     "KernelUnavailableError",
@@ -99,5 +104,6 @@ __all__ = [
     "TaskUnknownError",
     "TaskUnsupportedError",
     "TensorMismatchError",
+    "UndecidableGateError",
     "VariantUnavailableError",
 ]
