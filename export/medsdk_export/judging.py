@@ -13,7 +13,8 @@ from medsdk.decide import decide
 from medsdk.decode import class_probabilities
 from medsdk.parity.classification import judge_classification
 from medsdk.parity.comparison import compare_outputs
-from medsdk.pipeline import positive_label, supported_role
+from medsdk.parity.protocol import positive_label
+from medsdk.pipeline import supported_role
 from medsdk.tasks import Task
 from medsdk_export.attempts import Attempt, Executor, Observation
 from medsdk_runtimes.contract import Array
@@ -273,7 +274,7 @@ def parity_record(
         return None
     result = judge_classification(
         gate,
-        positive_label(task),
+        positive_label(task, supported_role(task)[0]),
         [item.truth or "" for item, _ in labelled],
         [label_of(task, item.observation.reference) for item, _ in labelled],
         [label_of(task, given) for _, given in labelled],

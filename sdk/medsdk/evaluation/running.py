@@ -23,8 +23,9 @@ from medsdk.evaluation.answers import KEPT_VALUES, Answer, AnswersHeader, Answer
 from medsdk.evaluation.cases import CaseSet, KnownCase, read_frame
 from medsdk.evaluation.errors import AnswersMismatchError
 from medsdk.parity.known_answers import check_on_load
+from medsdk.parity.protocol import positive_label
 from medsdk.parity.verification import asked_candidates
-from medsdk.pipeline import Pipeline, positive_label, supported_role, variant_file
+from medsdk.pipeline import Pipeline, supported_role, variant_file
 from medsdk.plan.candidate import DEFAULT_RUNTIME, DEFAULT_VARIANT, Candidate
 from medsdk.results.documents import BundleIdentity, NetworkChoice, SettingsDocument
 from medsdk_runtimes.contract import Array
@@ -256,7 +257,7 @@ def header_of(
         task={"id": task.id, "version": task.version},
         decision=canonical_json(decision).decode().strip(),
         labels=tuple(stage.decode.labels),
-        positive=positive_label(task),
+        positive=positive_label(task, stage.role),
         gates=task.gates,
         thresholds={name: item.value for name, item in task.thresholds.items()},
         preprocessing={stage.role: stage.preprocessor.digest},
