@@ -88,9 +88,7 @@ def candidate_pairs(
     return ((pins.candidate(first.manifest), pins_b.candidate(second.manifest)),)
 
 
-def cases_of(
-    bundle: Bundle, table: Path | None, folder: Path, progress: Progress
-) -> CaseSet:
+def cases_of(bundle: Bundle, table: Path | None, folder: Path, progress: Progress) -> CaseSet:
     """The cases of a comparison.
 
     Args:

@@ -119,9 +119,7 @@ def pair_evidence(
                 )
                 found += Evidence(claims=(claim,))
                 continue
-            found += _reported(
-                change_evidence(gate, header.labels, header.positive, pairs, wider)
-            )
+            found += _reported(change_evidence(gate, header.labels, header.positive, pairs, wider))
     return found
 
 
