@@ -12,8 +12,7 @@ from medsdk.acceptance.phantoms import Asked, PhantomImage, Progress, ask_of_pha
 from medsdk.acceptance.values import StoredImage, StoredValues
 from medsdk.bundle.reading import Bundle
 from medsdk.canonical import timestamp
-from medsdk.changes.comparing import changes_between, header_side
-from medsdk.changes.sides import check_same_question
+from medsdk.changes.comparing import changes_between, check_same_question, header_side
 from medsdk.evaluation.answers import Answer, AnswersHeader
 from medsdk.parity.evidence import Bound, Claim, Evidence, Scope, WorstCase
 from medsdk.parity.statistics import binomial_upper_bound

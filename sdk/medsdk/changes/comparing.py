@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from medsdk._refusals import shown
 from medsdk.bundle.change_envelope import ChangedThing
 from medsdk.bundle.reading import Bundle
+from medsdk.changes.errors import NotComparableError
 from medsdk.evaluation.answers import AnswersHeader
 from medsdk.reports.report import Change
 from medsdk.tasks.schema import Network, Task
@@ -87,6 +88,24 @@ def changes_between(before: Side, after: Side) -> tuple[Change, ...]:
     for place in before.graphs.keys() & after.graphs.keys():
         found += _graph_changes(place, before.graphs[place], after.graphs[place])
     return tuple(sorted(found, key=lambda item: (_THINGS.index(item.what), item.where)))
+
+
+def check_same_question(
+    first: tuple[str, tuple[str, ...]], second: tuple[str, tuple[str, ...]]
+) -> None:
+    """Refuse two sides whose answers mean other things.
+
+    Args:
+        first: Id of the first side's task, and its labels.
+        second: The same of the second side.
+
+    Raises:
+        NotComparableError: Another task, or another set of labels.
+    """
+    if first[0] != second[0]:
+        raise NotComparableError.tasks(first[0], second[0])
+    if set(first[1]) != set(second[1]):
+        raise NotComparableError.labels(first[1], second[1])
 
 
 def bundle_side(bundle: Bundle, variants: Collection[str] | None = None) -> Side:

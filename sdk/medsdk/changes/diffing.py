@@ -17,12 +17,13 @@ from medsdk.changes.comparing import (
     bundle_side,
     candidate_facts,
     changes_between,
+    check_same_question,
     header_side,
 )
 from medsdk.changes.envelope import Judgement, judge_by_envelope, judge_by_gates
 from medsdk.changes.errors import NotComparableError
 from medsdk.changes.running import Pins, Progress, answered, candidate_pairs, cases_of
-from medsdk.changes.sides import Answered, check_same_question, pair_evidence
+from medsdk.changes.sides import Answered, pair_evidence
 from medsdk.evaluation.answers import AnswersHeader
 from medsdk.evaluation.cases import CaseSet
 from medsdk.evaluation.running import title_of

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import medsdk_runtimes
 from medsdk.bundle.manifest import Manifest
 from medsdk.bundle.reading import Bundle
 from medsdk.canonical import sha256_of
@@ -16,7 +15,7 @@ from medsdk.evaluation.cases import Case, CaseSet, identify_cases, read_cases
 from medsdk.evaluation.running import AskedCandidate, run_candidate
 from medsdk.parity.known_answers import answer_roi
 from medsdk.pipeline import supported_role
-from medsdk.plan.candidate import DEFAULT_DEVICE, DEFAULT_RUNTIME, DEFAULT_VARIANT, Candidate, pick
+from medsdk.plan.candidate import DEFAULT_RUNTIME, Candidate, default_candidate
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done, how many there are."""
@@ -50,14 +49,10 @@ class Pins:
             VariantUnavailableError: No such variant, or not meant for the runtime.
             SettingRefusedError: More threads than the process's budget.
         """
-        runtime = medsdk_runtimes.require(self.runtime or DEFAULT_RUNTIME).name
-        return pick(
-            manifest,
-            runtime,
-            self.variant or variant or DEFAULT_VARIANT,
-            self.device or DEFAULT_DEVICE,
-            self.threads,
+        plan = default_candidate(
+            manifest, self.runtime, self.variant or variant, self.device, self.threads
         )
+        return plan.candidate
 
 
 def candidate_pairs(

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medsdk.bundle.reading import Bundle
-from medsdk.changes.errors import NotComparableError
 from medsdk.decide.rules import Outcome, apply_rule
 from medsdk.evaluation.answers import Answer, AnswersHeader, read_answers
 from medsdk.parity.classification import change_evidence
@@ -59,24 +58,6 @@ def read_side(path: Path) -> Bundle | Answered:
     if path.is_file() and _starts_as_answers(path):
         return Answered(*read_answers(path))
     return Bundle.open(path)
-
-
-def check_same_question(
-    first: tuple[str, tuple[str, ...]], second: tuple[str, tuple[str, ...]]
-) -> None:
-    """Refuse two sides whose answers mean other things.
-
-    Args:
-        first: Id of the first side's task, and its labels.
-        second: The same of the second side.
-
-    Raises:
-        NotComparableError: Another task, or another set of labels.
-    """
-    if first[0] != second[0]:
-        raise NotComparableError.tasks(first[0], second[0])
-    if set(first[1]) != set(second[1]):
-        raise NotComparableError.labels(first[1], second[1])
 
 
 def pair_evidence(

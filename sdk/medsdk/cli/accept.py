@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -17,10 +17,7 @@ from medsdk.cli.options import (
     ThreadsOption,
     VariantOption,
 )
-from medsdk.cli.output import Progress
-
-if TYPE_CHECKING:
-    from medsdk.acceptance.values import StoredValues
+from medsdk.cli.output import Progress, print_document, print_text
 
 
 def register(app: typer.Typer) -> None:
@@ -78,12 +75,14 @@ def register(app: typer.Typer) -> None:
         of unless another is pinned, and lists what changed since. The same images must give
         outputs within the variant's stored tolerance, and the same answers.
         """
-        from medsdk.acceptance.accepting import check, store_values
+        from medsdk.acceptance.accepting import check
+        from medsdk.acceptance.accepting import store as store_values
         from medsdk.acceptance.phantoms import read_phantom
-        from medsdk.acceptance.values import check_free, read_values
+        from medsdk.acceptance.values import check_free, read_values, write_values
         from medsdk.bundle.reading import Bundle
-        from medsdk.changes.running import Pins
+        from medsdk.cli.evaluate import EXIT_OF, report_text
         from medsdk.engine import check_purpose
+        from medsdk.plan.candidate import default_candidate
 
         _check_words(
             store=store,
@@ -96,24 +95,48 @@ def register(app: typer.Typer) -> None:
         stored = None if store else read_values(values)
         opened = Bundle.open(bundle)
         check_purpose(opened.manifest, "explore" if explore else "locked")
-        pins = Pins(runtime, variant, device, threads)
         if stored is not None:
-            pins = _as_stored(pins, stored)
-        candidate = pins.candidate(opened.manifest)
+            header = stored.header
+            runtime = runtime or header.runtime
+            device = device or header.device
+            variant = variant or next(iter(header.networks.values())).variant
+        candidate = default_candidate(opened.manifest, runtime, variant, device, threads).candidate
         images = read_phantom(phantom, opened.manifest.task)
         with Progress(quiet=quiet) as progress:
             if stored is None:
-                report = store_values(
-                    opened,
-                    candidate,
-                    images,
-                    values,
-                    progress,
-                    max_probability_change=max_probability_change,
-                    replace=force,
+                made, document = store_values(
+                    opened, candidate, images, max_probability_change, progress
                 )
+                write_values(values, made, replace=force)
             else:
-                report = check(
+                document = check(
                     opened, candidate, images, stored, progress, new_acquisition=new_acquisition
                 )
-        print(report)
+        if as_json:
+            print_document(document)
+        else:
+            print_text(report_text(document))
+            if store:
+                print_text(f"written: {values}")
+        raise typer.Exit(EXIT_OF[document.verdict])
+
+
+def _check_words(*, store: bool, force: bool, new_acquisition: bool, limited: bool) -> None:
+    """Refuse words that do not go together.
+
+    Raises:
+        UsageError: They do not.
+    """
+    from medsdk.cli.main import UsageError
+
+    for given, name, wanted in (
+        (force, "--force", True),
+        (limited, "--max-probability-change", True),
+        (new_acquisition, "--new-acquisition", False),
+    ):
+        if given and store is not wanted:
+            raise UsageError(
+                f"{name} belongs to {'storing' if wanted else 'checking'} values",
+                got=f"{name} {'with' if store else 'without'} --store",
+                expected=f"{name} {'with' if wanted else 'without'} --store",
+            )
