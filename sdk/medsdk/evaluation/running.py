@@ -125,7 +125,7 @@ def choose_candidates(
         )
     if not reference:
         return tuple(chosen)
-    fp32 = [item for item in everything.judged if item.isa == "native" and _is_fp32(item)]
+    fp32 = [item for item in everything.judged if item.isa == "native" and is_fp32(item)]
     fp32.sort(key=lambda item: item.runtime != DEFAULT_RUNTIME)
     if not fp32:
         return tuple(chosen)
@@ -317,7 +317,8 @@ def _check_rows(done: Sequence[Answer], cases: CaseSet) -> None:
             )
 
 
-def _is_fp32(candidate: Candidate) -> bool:
+def is_fp32(candidate: Candidate) -> bool:
+    """Whether every network of it is the FP32 variant."""
     return all(choice.variant == DEFAULT_VARIANT for choice in candidate.networks.values())
 
 
