@@ -14,6 +14,7 @@ from medsdk.bundle.reading import Bundle
 from medsdk.canonical import timestamp
 from medsdk.changes.comparing import changes_between, check_same_question, header_side
 from medsdk.evaluation.answers import Answer, AnswersHeader
+from medsdk.evaluation.cases import CaseSet
 from medsdk.parity.evidence import Bound, Claim, Evidence, Scope, WorstCase
 from medsdk.parity.statistics import binomial_upper_bound
 from medsdk.plan.candidate import Candidate
@@ -47,7 +48,7 @@ def store(
     images: tuple[PhantomImage, ...],
     max_probability_change: float | None,
     progress: Progress,
-) -> tuple[StoredValues, Report]:
+) -> tuple[StoredValues, Report, CaseSet]:
     """Ask a candidate of a phantom and keep what it says.
 
     Args:
@@ -59,7 +60,7 @@ def store(
         progress: Told what is being done.
 
     Returns:
-        The values to write, and the report of it.
+        The values to write, the report of it, and the images for whoever draws one.
 
     Raises:
         PhantomRefusedError: An image gives an error, or none an answer.
@@ -89,7 +90,7 @@ def store(
         created=timestamp(),
     )
     evidence = Evidence(claims=(_known_answers(asked), _count(len(asked.answers), [])))
-    return values, _report(bundle, asked, values, evidence, ())
+    return values, _report(bundle, asked, values, evidence, ()), asked.cases
 
 
 def check(
@@ -100,7 +101,7 @@ def check(
     progress: Progress,
     *,
     new_acquisition: bool = False,
-) -> Report:
+) -> tuple[Report, CaseSet]:
     """Ask a candidate of a phantom again and hold what it says against what was stored.
 
     Args:
@@ -113,7 +114,7 @@ def check(
             place in the folder, within the limit that was declared when the values were stored.
 
     Returns:
-        The report, with what changed since.
+        The report, with what changed since, and the images for whoever draws one.
 
     Raises:
         NotComparableError: The values are of another task.
@@ -133,7 +134,7 @@ def check(
     check_same_question((before.task["id"], before.labels), (now.task["id"], now.labels))
     compare = _by_place if new_acquisition else _by_image
     evidence = Evidence(claims=(_known_answers(asked),)) + compare(values, asked.answers)
-    return _report(bundle, asked, values, evidence, _changes(before, now))
+    return _report(bundle, asked, values, evidence, _changes(before, now)), asked.cases
 
 
 def _by_image(values: StoredValues, answers: Sequence[Answer]) -> Evidence:

@@ -32,6 +32,7 @@ from medsdk.pipeline import supported_role
 from medsdk.plan.candidate import Candidate
 from medsdk.reports.report import Change, Report, ReportCandidate
 from medsdk.tasks.gates import ClassificationGate, Gates
+from medsdk.tasks.schema import Task
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,12 @@ class Diff:
 
     Attributes:
         report: What is printed.
-        cases: The cases, for whoever draws a picture of one; None where none was run here.
+        pictured: The cases and their task, for whoever draws a picture of one; None where none
+            was run here.
     """
 
     report: Report
-    cases: CaseSet | None
+    pictured: tuple[CaseSet, Task] | None
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,9 @@ def diff(request: DiffRequest, progress: Progress) -> Diff:
     evidence = _evidence(pairs, gate)
     evidence += Evidence(claims=tuple(unjudged))
     judgement = _judge(envelope, changes, evidence, pairs)
-    return Diff(_report(request, pairs, judgement, gate, evidence, envelope), cases)
+    report = _report(request, pairs, judgement, gate, evidence, envelope)
+    task = next((side.manifest.task for side in (before, after) if isinstance(side, Bundle)), None)
+    return Diff(report, None if cases is None or task is None else (cases, task))
 
 
 def _run_pairs(

@@ -7,17 +7,21 @@ from typing import Annotated
 
 import typer
 
+from medsdk.cli.change_report import print_report, write_pages
 from medsdk.cli.options import (
     BundleArgument,
     DeviceOption,
     ExploreFlag,
     JsonFlag,
+    LanguageOption,
     QuietFlag,
+    ReportOption,
     RuntimeOption,
     ThreadsOption,
     VariantOption,
+    WithImagesFlag,
 )
-from medsdk.cli.output import Progress, print_document, print_text
+from medsdk.cli.output import Progress, print_text
 
 
 def register(app: typer.Typer) -> None:
@@ -66,6 +70,9 @@ def register(app: typer.Typer) -> None:
         device: DeviceOption = None,
         threads: ThreadsOption = None,
         explore: ExploreFlag = False,
+        report: ReportOption = None,
+        language: LanguageOption = "en",
+        with_images: WithImagesFlag = False,
         as_json: JsonFlag = False,
         quiet: QuietFlag = False,
     ) -> None:
@@ -80,9 +87,9 @@ def register(app: typer.Typer) -> None:
         from medsdk.acceptance.phantoms import read_phantom
         from medsdk.acceptance.values import check_free, read_values, write_values
         from medsdk.bundle.reading import Bundle
-        from medsdk.cli.evaluate import EXIT_OF, report_text
         from medsdk.engine import check_purpose
         from medsdk.plan.candidate import default_candidate
+        from medsdk.reports import check_report_folder
 
         _check_words(
             store=store,
@@ -90,6 +97,8 @@ def register(app: typer.Typer) -> None:
             new_acquisition=new_acquisition,
             limited=max_probability_change is not None,
         )
+        if report is not None:
+            check_report_folder(report, replace=True)
         if store:
             check_free(values, replace=force)
         stored = None if store else read_values(values)
@@ -104,21 +113,20 @@ def register(app: typer.Typer) -> None:
         images = read_phantom(phantom, opened.manifest.task)
         with Progress(quiet=quiet) as progress:
             if stored is None:
-                made, document = store_values(
+                made, document, cases = store_values(
                     opened, candidate, images, max_probability_change, progress
                 )
                 write_values(values, made, replace=force)
             else:
-                document = check(
+                document, cases = check(
                     opened, candidate, images, stored, progress, new_acquisition=new_acquisition
                 )
-        if as_json:
-            print_document(document)
-        else:
-            print_text(report_text(document))
-            if store:
-                print_text(f"written: {values}")
-        raise typer.Exit(EXIT_OF[document.verdict])
+        write_pages(
+            document, report, language, (cases, opened.manifest.task) if with_images else None
+        )
+        if store and not as_json:
+            print_text(f"written: {values}")
+        print_report(document, as_json=as_json, folder=report)
 
 
 def _check_words(*, store: bool, force: bool, new_acquisition: bool, limited: bool) -> None:

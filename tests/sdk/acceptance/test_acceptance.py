@@ -61,7 +61,9 @@ def _stored(
 ) -> tuple[StoredValues, Report]:
     opened = Bundle.open(bundle)
     candidate = default_candidate(opened.manifest, **pins).candidate
-    return store(opened, candidate, read_phantom(phantom, opened.manifest.task), limit, _quiet)
+    images = read_phantom(phantom, opened.manifest.task)
+    values, report, _ = store(opened, candidate, images, limit, _quiet)
+    return values, report
 
 
 def _checked(
@@ -70,7 +72,8 @@ def _checked(
     opened = Bundle.open(bundle)
     candidate = default_candidate(opened.manifest, **pins).candidate
     images = read_phantom(phantom, opened.manifest.task)
-    return check(opened, candidate, images, values, _quiet, new_acquisition=anew)
+    report, _ = check(opened, candidate, images, values, _quiet, new_acquisition=anew)
+    return report
 
 
 def _claim(report: Report, measure: str) -> Claim:
