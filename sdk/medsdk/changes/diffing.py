@@ -121,7 +121,8 @@ def diff(request: DiffRequest, progress: Progress) -> Diff:
         chosen = candidate_pairs(before, after, request.pins, request.pins_b)
         identical = before.sha256 == after.sha256 and all(one == two for one, two in chosen)
         if identical and request.table is None:
-            return Diff(_report(request, (), judge_by_gates((), Evidence()), gate), None)
+            judgement = _judge(envelope, (), Evidence(), ())
+            return Diff(_report(request, (), judgement, gate, Evidence(), envelope), None)
         cases = cases_of(before, request.table, request.out, progress)
         pairs = _run_pairs(request, before, after, chosen, cases, progress)
         changes, unjudged = _bundle_changes(request, before, after, chosen, pairs)
@@ -307,8 +308,8 @@ def _report(
     pairs: Sequence[_Pair],
     judgement: Judgement,
     gate: ClassificationGate,
-    evidence: Evidence = Evidence(),  # noqa: B008 - frozen
-    envelope: ChangeEnvelope | None = None,
+    evidence: Evidence,
+    envelope: ChangeEnvelope | None,
 ) -> Report:
     first = request.first
     sides = [side for pair in pairs for side in (pair.before, pair.after)]
