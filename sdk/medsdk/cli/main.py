@@ -54,7 +54,6 @@ class InterruptedCommandError(MedsdkError):
 
 def application() -> typer.Typer:
     """The application with the commands of every floor."""
-<<<<<<< HEAD
     from medsdk.cli import (
         accept,
         bench,
@@ -68,9 +67,6 @@ def application() -> typer.Typer:
         tasks,
         verify,
     )
-=======
-    from medsdk.cli import bench, demo, doctor, evaluate, inspect, pack, run, tasks, verify
->>>>>>> p-eval
 
     app = typer.Typer(
         name="medsdk",
@@ -105,11 +101,7 @@ def application() -> typer.Typer:
         del version
 
     common.__doc__ = None
-<<<<<<< HEAD
     for module in (doctor, demo, tasks, inspect, verify, run, evaluate, diff, accept, bench, pack):
-=======
-    for module in (doctor, demo, tasks, inspect, verify, run, evaluate, bench, pack):
->>>>>>> p-eval
         module.register(app)
     for entry in sorted(entry_points(group=COMMAND_GROUP), key=lambda item: item.name):
         entry.load()(app)
