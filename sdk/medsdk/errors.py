@@ -18,6 +18,8 @@
     ├── KnownAnswerFailedError    1  this machine does not reproduce the known answers
     ├── VariantUnavailableError   2  the bundle has no such variant to run
     ├── OutputNotWritableError    3  a result cannot be written where it was asked for
+    ├── UnpairedResultsError      2  two sets of results that are not of the same cases
+    ├── UnitRefusedError          2  slices that cannot be counted as lesions or studies
     └── ExportRefusedError        2  export will not make this bundle (medsdk_export)
 
 The number is the exit status of the command line.
@@ -35,6 +37,7 @@ from medsdk._refusals import (
     TaskUnsupportedError,
     VariantUnavailableError,
 )
+from medsdk.parity.errors import UnitRefusedError, UnpairedResultsError
 from medsdk.pixels.errors import (
     DecoderMissingError,
     KernelUnavailableError,
@@ -82,5 +85,7 @@ __all__ = [
     "TaskUnknownError",
     "TaskUnsupportedError",
     "TensorMismatchError",
+    "UnitRefusedError",
+    "UnpairedResultsError",
     "VariantUnavailableError",
 ]
