@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import reprlib
+from collections.abc import Sequence
 from typing import Self
 
 from medsdk_runtimes.errors import MedsdkError
@@ -36,6 +37,50 @@ class TaskInvalidError(MedsdkError):
 
     code = "task-invalid"
     exit_status = 2
+
+
+class UndecidableGateError(MedsdkError):
+    """No number of cases can decide a gate of the task."""
+
+    code = "undecidable-gate"
+    exit_status = 2
+
+    @classmethod
+    def gate(cls, name: str, *, got: str, expected: str, remedy: str) -> Self:
+        """Which gate, and why.
+
+        Args:
+            name: Dotted key of the task file.
+            got: What makes it undecidable.
+            expected: What could be decided.
+            remedy: What to change in the task file.
+        """
+        return cls(
+            f"no number of cases can decide {name}", got=got, expected=expected, remedy=remedy
+        )
+
+
+class GatesChangedError(MedsdkError):
+    """The gates of a task changed and its version did not."""
+
+    code = "gates-changed"
+    exit_status = 2
+
+    @classmethod
+    def within(cls, task: str, version: str, changes: Sequence[str]) -> Self:
+        """Which gates, with the old and the new value.
+
+        Args:
+            task: The task's id.
+            version: The version that both have.
+            changes: `gate: old -> new`, one a gate.
+        """
+        return cls(
+            f"the gates of {task} changed and its version is {version} still",
+            got="; ".join(changes),
+            expected="one set of gates for one version",
+            remedy="raise `version` in the task file, or give the gates their earlier values",
+        )
 
 
 class TaskUnknownError(MedsdkError):

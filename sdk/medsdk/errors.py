@@ -7,6 +7,8 @@
     ├── FormatVersionError        4  a document newer or older than this release reads
     ├── TaskInvalidError          2  a task file that is no valid task
     ├── TaskUnknownError          2  no such task in the catalogue
+    ├── UndecidableGateError      2  a gate that no number of cases can decide
+    ├── GatesChangedError         2  other gates under one version of a task
     ├── TaskUnsupportedError      2  a valid task that this release does not run yet
     ├── PixelInputUnreadableError 4  no DICOM, truncated, no pixels
     ├── PixelInputRefusedError    2  readable, but not what the task takes
@@ -20,6 +22,10 @@
     ├── OutputNotWritableError    3  a result cannot be written where it was asked for
     ├── UnpairedResultsError      2  two sets of results that are not of the same cases
     ├── UnitRefusedError          2  slices that cannot be counted as lesions or studies
+    ├── CasesRefusedError         2  a table of cases that cannot be used
+    ├── AnswersUnreadableError    4  no file of answers, or a malformed, cut or unfinished one
+    ├── AnswersMismatchError      2  answers of something else than what was to go on
+    ├── ReferenceContractError    2  a reference made under another preprocessing contract
     └── ExportRefusedError        2  export will not make this bundle (medsdk_export)
 
 The number is the exit status of the command line.
@@ -30,12 +36,20 @@ from medsdk._refusals import (
     BundleTamperedError,
     BundleUnreadableError,
     FormatVersionError,
+    GatesChangedError,
     KnownAnswerFailedError,
     OutputNotWritableError,
     TaskInvalidError,
     TaskUnknownError,
     TaskUnsupportedError,
+    UndecidableGateError,
     VariantUnavailableError,
+)
+from medsdk.evaluation.errors import (
+    AnswersMismatchError,
+    AnswersUnreadableError,
+    CasesRefusedError,
+    ReferenceContractError,
 )
 from medsdk.parity.errors import UnitRefusedError, UnpairedResultsError
 from medsdk.pixels.errors import (
@@ -60,13 +74,17 @@ from medsdk_runtimes.errors import (
 )
 
 __all__ = [
+    "AnswersMismatchError",
+    "AnswersUnreadableError",
     "BundleFormError",
     "BundleTamperedError",
     "BundleUnreadableError",
+    "CasesRefusedError",
     "DecoderMissingError",
     "DeviceUnavailableError",
     "ForkedProcessError",
     "FormatVersionError",
+    "GatesChangedError",
     "GraphRefusedError",
     "InferenceFailedError",
     "KernelUnavailableError",
@@ -78,6 +96,7 @@ __all__ = [
     "PixelInputUnreadableError",
     "PrecisionMismatchError",
     "QuantizationRefusedError",
+    "ReferenceContractError",
     "RuntimeUnavailableError",
     "SessionClosedError",
     "SettingRefusedError",
@@ -85,6 +104,7 @@ __all__ = [
     "TaskUnknownError",
     "TaskUnsupportedError",
     "TensorMismatchError",
+    "UndecidableGateError",
     "UnitRefusedError",
     "UnpairedResultsError",
     "VariantUnavailableError",

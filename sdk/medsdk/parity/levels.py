@@ -11,6 +11,7 @@ from medsdk.evaluation.answers import Answer
 from medsdk.parity.errors import UnitRefusedError
 
 UnitLevel = Literal["slice", "lesion", "study"]
+AnswerStatus = Literal["ok", "indeterminate", "no-result", "error"]
 
 
 def at_level(
@@ -69,14 +70,14 @@ def _unit(
         "set of labels",
         [(item.number, tuple(sorted(item.probabilities))) for item in answered],
     )
+    status: AnswerStatus
+    label, reason = None, ""
     probabilities: dict[str, float] = {}
     failed = sum(item.status == "error" for item in slices)
     if failed:
-        status, label = "error", None
-        reason = f"{failed} of {len(slices)} slices ended in an error"
+        status, reason = "error", f"{failed} of {len(slices)} slices ended in an error"
     elif not answered:
-        status, label = "indeterminate", None
-        reason = f"none of {len(slices)} slices has a probability"
+        status, reason = "indeterminate", f"none of {len(slices)} slices has a probability"
     else:
         probabilities = {
             name: math.fsum(item.probabilities[name] for item in answered) / len(answered)

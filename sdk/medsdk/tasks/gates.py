@@ -7,7 +7,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from medsdk.tasks.decoding import Fraction
 from medsdk.tasks.strict import Strict
@@ -17,6 +23,10 @@ Form = Literal["float", "cpu", "gpu"]
 8-bit per-channel weights. `gpu`: form B, signed symmetric, float bias, no zero points."""
 
 Metric = Literal["accuracy", "mean-of-sensitivity-and-specificity"]
+
+
+Losses = Literal["observed", "proved"]
+"""Whether a loss is held to its limit as it was seen, or by what the cases prove of it."""
 
 
 class FloatGate(Strict):
@@ -36,6 +46,10 @@ class ClassificationGate(Strict):
         max_sensitivity_loss: In absolute terms, at the threshold.
         max_specificity_loss: In absolute terms, at the threshold.
         confidence: Of the one-sided Clopper-Pearson bound.
+        losses: How the two losses are held to their limits. `observed`: the loss that was seen.
+            `proved`: the upper end of its one-sided interval at `confidence`, which is a proof of
+            non-inferiority. Written only where it is not the default, so that a release that does
+            not know it reads every other task as before.
     """
 
     metric: Metric
@@ -44,6 +58,14 @@ class ClassificationGate(Strict):
     max_sensitivity_loss: Fraction = 0.01
     max_specificity_loss: Fraction = 0.01
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    losses: Losses = "observed"
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+        written: dict[str, object] = handler(self)
+        if self.losses == "observed":
+            written.pop("losses", None)
+        return written
 
 
 class SegmentationGate(Strict):
