@@ -13,9 +13,8 @@ from medsdk.decide import decide
 from medsdk.decode import class_probabilities
 from medsdk.parity.classification import judge_classification
 from medsdk.parity.comparison import compare_outputs
-from medsdk.pipeline import supported_role
+from medsdk.pipeline import positive_label, supported_role
 from medsdk.tasks import Task
-from medsdk.tasks.decoding import ThresholdRule
 from medsdk_export.attempts import Attempt, Executor, Observation
 from medsdk_runtimes.contract import Array
 
@@ -152,15 +151,6 @@ def label_of(task: Task, outputs: Mapping[str, Array]) -> str | None:
     """The decision that outputs lead to; None where it is indeterminate."""
     _, decode = supported_role(task)
     return decide(task, class_probabilities(decode, outputs)).label
-
-
-def positive_label(task: Task) -> str:
-    """The label that sensitivity speaks of: the rule's, else the last one."""
-    rule = task.decision.rule
-    if isinstance(rule, ThresholdRule):
-        return rule.label
-    _, decode = supported_role(task)
-    return decode.labels[-1]
 
 
 def _expected(attempt: Attempt, observation: Observation) -> Mapping[str, Array]:

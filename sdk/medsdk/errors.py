@@ -26,6 +26,7 @@
     ├── AnswersUnreadableError    4  no file of answers, or a malformed, cut or unfinished one
     ├── AnswersMismatchError      2  answers of something else than what was to go on
     ├── ReferenceContractError    2  a reference made under another preprocessing contract
+    ├── ReportFolderError         2  the folder for a report holds something else
     └── ExportRefusedError        2  export will not make this bundle (medsdk_export)
 
 The number is the exit status of the command line.
@@ -39,6 +40,7 @@ from medsdk._refusals import (
     GatesChangedError,
     KnownAnswerFailedError,
     OutputNotWritableError,
+    ReportFolderError,
     TaskInvalidError,
     TaskUnknownError,
     TaskUnsupportedError,
@@ -97,6 +99,7 @@ __all__ = [
     "PrecisionMismatchError",
     "QuantizationRefusedError",
     "ReferenceContractError",
+    "ReportFolderError",
     "RuntimeUnavailableError",
     "SessionClosedError",
     "SettingRefusedError",
