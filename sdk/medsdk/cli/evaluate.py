@@ -118,7 +118,7 @@ def register(app: typer.Typer) -> None:
         if report is not None:
             check_report_folder(report, replace=True)
         opened = Bundle.open(bundle)
-        with Progress(quiet=quiet) as progress, _kept(out) as place:
+        with Progress(quiet=quiet) as progress, kept_answers(out) as place:
             evaluation = evaluate_bundle(
                 EvaluationRequest(
                     bundle=opened,
@@ -138,7 +138,7 @@ def register(app: typer.Typer) -> None:
             if report is not None:
                 picture = None
                 if with_images:
-                    picture = _pictures(evaluation.cases, opened.manifest.task)
+                    picture = case_pictures(evaluation.cases, opened.manifest.task)
                 write_report(
                     evaluation.report, report, language=language, picture=picture, replace=True
                 )
@@ -154,7 +154,8 @@ def register(app: typer.Typer) -> None:
 
 
 @contextmanager
-def _kept(out: Path | None) -> Iterator[Path]:
+def kept_answers(out: Path | None) -> Iterator[Path]:
+    """Where answers go: `out`, or a folder that is gone afterwards."""
     if out is not None:
         yield out
         return
@@ -162,7 +163,7 @@ def _kept(out: Path | None) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _pictures(cases: CaseSet, task: Task) -> Callable[[str], bytes | None]:
+def case_pictures(cases: CaseSet, task: Task) -> Callable[[str], bytes | None]:
     """Draws a case by its id; a lesion's or a study's id has no picture."""
     from medsdk.evaluation.cases import read_frame
     from medsdk.results.picture import case_picture
