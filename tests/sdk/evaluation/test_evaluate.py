@@ -324,6 +324,12 @@ def test_a_reference_from_elsewhere(run: Any, table: Any, tmp_path: Path) -> Non
         ("onnxruntime int8-cpu", False),
     ]
 
+    # It need not have been divided as this table is.
+    path = table(CASES, name="c.csv", lesion=[f"l{n}" for n in range(CASES)], site=["a", "b"])
+    divided = run(path, reference=elsewhere, out=tmp_path / "fourth")
+    (flips,) = claims(divided, "flips", candidate="onnxruntime int8-cpu", level="lesion")
+    assert flips.n == CASES
+
     def refused(kind: type[Exception], match: str, **changes: Any) -> None:
         document = header.model_dump() | changes
         write_answers(elsewhere, AnswersHeader(**document), answers)
