@@ -7,8 +7,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
+SCHEMA = Path(__file__).parents[2] / "docs/schemas/report.schema.json"
 FAST = ("--runtime", "onnxruntime", "--variant", "int8-cpu", "--threads", "1", "--quiet")
 
 
@@ -60,6 +62,8 @@ def test_enough_cases_pass(cli, bundle_dir, vendor, answered):
 def test_json_is_the_report(cli, bundle_dir, vendor, answered):
     words = ("evaluate", bundle_dir, "--cases", vendor.cases, "--out", answered, *FAST)
     document = cli(*words, "--json").json
+    schema = json.loads(SCHEMA.read_text("utf-8"))
+    jsonschema.Draft202012Validator(schema).validate(document)
     assert (document["kind"], document["verdict"]) == ("evaluate", "pass")
     assert (document["cases"], document["patients"]) == (160, 160)
     assert [item["reference"] for item in document["candidates"]] == [True, False]
