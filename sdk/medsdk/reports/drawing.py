@@ -18,7 +18,7 @@ ROW_WIDTH, ROW_HEIGHT = 216, 26
 _ROW_MARGIN = 16
 
 WIDTH, HEIGHT = 400, 250
-_LEFT, _RIGHT, _TOP, _BOTTOM = 68, 14, 14, 46
+_LEFT, _RIGHT, _TOP, _BOTTOM = 68, 24, 14, 46
 THINNEST = 1.5
 """A bin that holds anything is drawn at least so high."""
 
@@ -43,11 +43,13 @@ def row_scale(claims: Sequence[Claim]) -> Scale | None:
         here = [value for value in (claim.value, *ends) if value is not None]
         if here and claim.limit is not None:
             here.append(claim.limit)
+        if claim.unit == "count" and claim.bound is None:
+            continue  # 16 of 16 and 9 of 9 are not far from each other
         found += here
         signed = signed or is_change(claim.measure)
         shares = shares or (claim.unit == "fraction" and claim.measure != "metric-ratio")
     low, high = min(found, default=0.0), max(found, default=0.0)
-    if not compared or not found:
+    if not compared or low == high:
         return None
     if signed or (0 < low < high / 2):
         found.append(0.0)

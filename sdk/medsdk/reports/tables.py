@@ -176,7 +176,7 @@ def _part(words: Wording, claim: Claim) -> Markup:
 
 def _found(words: Wording, claim: Claim) -> Markup:
     patients = None
-    if claim.patients is not None:
+    if claim.patients is not None and claim.scope.level != "patient":
         said = words.text("sentences", "patients", patients=words.patients(claim.patients))
         patients = tag("small", said)
     return joined(tag("span", words.finding(claim)), *([patients] if patients else []))

@@ -133,6 +133,9 @@ def test_rows_of_one_measure_share_their_axis():
 def test_a_lone_number_is_not_drawn():
     assert row_scale([_claim(measure="asymmetry", value=0.04)]) is None
     assert row_scale([_claim(measure="outputs", events=0, unit="count", limit=0)]) is None
+    assert row_scale([_claim(value=0.0, limit=0.0)]) is None
+    known = [_claim(measure="known-answers", value=n, unit="count") for n in (9.0, 16.0)]
+    assert row_scale(known) is None
 
 
 @given(st.lists(FINITE, max_size=5))

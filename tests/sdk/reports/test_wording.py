@@ -108,7 +108,7 @@ EXACT = Bound(high=1 - 0.05 ** (1 / 300), method="clopper-pearson")
         ),
         (
             _claim(n=1, measure="first-detection-delay", value=2.0, unit="frame"),
-            "Delay of the first detection: 2 frames in 1 slice",
+            "Delay of the first detection: 2 frames (n = 1 slice)",
             "初回検出の遅れ：2 フレーム（1スライス）",
         ),
         (
@@ -117,14 +117,14 @@ EXACT = Bound(high=1 - 0.05 ** (1 / 300), method="clopper-pearson")
                 value=-0.02124,
                 bound=Bound(low=-0.03321, high=-0.01029, method="paired-bootstrap"),
             ),
-            "Change of sensitivity: −2.12 points in 300 slices; −3.33 to −1.02 points "
+            "Change of sensitivity: −2.12 points (n = 300 slices); −3.33 to −1.02 points "
             "(95 % interval, paired bootstrap, patients resampled)",
             "感度の変化：−2.12ポイント（300スライス）、−3.33～−1.02ポイント"
             "（95%信頼区間、対応のあるブートストラップ法（患者単位））",
         ),
         (
             _claim(n=0, measure="specificity", reason="no negative case"),
-            "Specificity: no value in 0 slices. no negative case",
+            "Specificity: no value (n = 0 slices). no negative case",
             "特異度：値なし（0スライス）。no negative case",
         ),
     ],
