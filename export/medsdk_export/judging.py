@@ -18,9 +18,8 @@ from medsdk.parity.comparison import compare_outputs
 from medsdk.parity.evidence import Claim, Evidence, Scope
 from medsdk.parity.metrics import binary_metrics
 from medsdk.parity.pairing import paired
-from medsdk.pipeline import supported_role
+from medsdk.pipeline import positive_label, supported_role
 from medsdk.tasks import Task
-from medsdk.tasks.decoding import ThresholdRule
 from medsdk_export.attempts import Attempt, Executor, Observation
 from medsdk_export.evidence import (
     CaseFacts,
@@ -205,15 +204,6 @@ def label_of(task: Task, outputs: Mapping[str, Array]) -> str | None:
     """The decision that outputs lead to; None where it is indeterminate."""
     _, decode = supported_role(task)
     return decide(task, class_probabilities(decode, outputs)).label
-
-
-def positive_label(task: Task) -> str:
-    """The label that sensitivity speaks of: the rule's, else the last one."""
-    rule = task.decision.rule
-    if isinstance(rule, ThresholdRule):
-        return rule.label
-    _, decode = supported_role(task)
-    return decode.labels[-1]
 
 
 def _expected(attempt: Attempt, observation: Observation) -> Mapping[str, Array]:

@@ -172,3 +172,30 @@ class OutputNotWritableError(MedsdkError):
             expected="a place with room for the answer",
             remedy="send standard output elsewhere",
         )
+
+
+class ReportFolderError(MedsdkError):
+    """The folder for a report is there already, or holds something else."""
+
+    code = "report-folder"
+    exit_status = 2
+
+    @classmethod
+    def foreign(cls) -> Self:
+        """It holds what no report wrote."""
+        return cls(
+            "the folder for the report holds something else",
+            got="files that no report wrote",
+            expected="a new folder, or one of an earlier report",
+            remedy="choose another folder: --report, in Python `folder`",
+        )
+
+    @classmethod
+    def earlier(cls) -> Self:
+        """It holds an earlier report, which was not to be replaced."""
+        return cls(
+            "the folder for the report holds an earlier one",
+            got="a report",
+            expected="a new folder",
+            remedy="choose another folder, or let it be replaced: in Python `replace=True`",
+        )

@@ -24,6 +24,7 @@
     ├── AnswersUnreadableError    4  no file of answers, or a malformed, cut or unfinished one
     ├── AnswersMismatchError      2  answers of something else than what was to go on
     ├── ReferenceContractError    2  a reference made under another preprocessing contract
+    ├── ReportFolderError         2  the folder for a report holds something else
     ├── UnpairedResultsError      2  two sets of results that are not of the same cases
     ├── UnitRefusedError          2  slices that cannot be counted as lesions or studies
     └── ExportRefusedError        2  export will not make this bundle (medsdk_export)
@@ -39,6 +40,7 @@ from medsdk._refusals import (
     GatesChangedError,
     KnownAnswerFailedError,
     OutputNotWritableError,
+    ReportFolderError,
     TaskInvalidError,
     TaskUnknownError,
     TaskUnsupportedError,
@@ -97,6 +99,7 @@ __all__ = [
     "PrecisionMismatchError",
     "QuantizationRefusedError",
     "ReferenceContractError",
+    "ReportFolderError",
     "RuntimeUnavailableError",
     "SessionClosedError",
     "SettingRefusedError",

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import get_args
 
-from medsdk.bundle.manifest import Verdict
 from medsdk.evaluation.answers import Answer
 from medsdk.parity import change_claims, rates
 from medsdk.parity.change_charts import (
@@ -19,91 +17,17 @@ from medsdk.parity.decisions import (
     ERROR,
     INDETERMINATE,
     NO_RESULT,
+    Codes,
     Pairs,
     Rate,
     Said,
     paired_answers,
-    paired_labels,
     said,
 )
 from medsdk.parity.evidence import Claim, Evidence, Scope
-from medsdk.parity.metrics import BinaryMetrics, judged_labels, metrics_of
+from medsdk.parity.metrics import judged_labels
 from medsdk.parity.pairing import PairedCase
 from medsdk.tasks.gates import ClassificationGate
-
-
-@dataclass(frozen=True)
-class ClassificationParity:
-    """INT8 against FP32 on the same labelled cases, as a bundle records it.
-
-    Attributes:
-        cases: Number of cases, n.
-        flips: Cases that the two decide differently.
-        flips_to_positive: Of those, the variant positive and FP32 not.
-        flips_to_negative: Of those, FP32 positive and the variant not.
-        flip_rate_upper_bound: One-sided Clopper-Pearson bound at the gate's confidence.
-        reference: FP32's metrics.
-        variant: The variant's metrics.
-        verdict: `pass`, `fail`, or `not-conclusive` where there are too few cases to pass.
-        reasons: Why not `pass`; empty where it is.
-    """
-
-    cases: int
-    flips: int
-    flips_to_positive: int
-    flips_to_negative: int
-    flip_rate_upper_bound: float
-    reference: BinaryMetrics
-    variant: BinaryMetrics
-    verdict: Verdict
-    reasons: tuple[str, ...]
-
-
-def judge_classification(
-    gate: ClassificationGate,
-    positive: str,
-    truths: Sequence[str],
-    reference: Sequence[str | None],
-    variant: Sequence[str | None],
-    labels: Sequence[str] = (),
-) -> ClassificationParity:
-    """Hold a variant's decisions against FP32's by the task's gate.
-
-    Args:
-        gate: The task's gate, written before anything was measured.
-        positive: The label that sensitivity speaks of.
-        truths: The true labels.
-        reference: FP32's decisions, None where indeterminate.
-        variant: The variant's decisions, in the same order.
-        labels: The labels that a decision may be; those that occur where none are given.
-
-    Returns:
-        Counts, metrics and the verdict.
-
-    Raises:
-        ValueError: The three do not have one length.
-    """
-    seen = {positive, *truths, *reference, *variant} - {None}
-    names = tuple(labels) or tuple(sorted(str(name) for name in seen))
-    pairs, index = paired_labels(names, truths, reference, variant), names.index(positive)
-    claims = tuple(change_claims.gated(gate, index, pairs, Scope()))
-    beside = change_claims.directions(gate, positive, pairs, Scope())
-    counts = {claim.measure: claim for claim in (*claims, *beside)}
-    flips = counts["flips"]
-    evidence = Evidence(claims=claims)
-    assert flips.bound is not None
-    assert flips.bound.high is not None
-    return ClassificationParity(
-        cases=flips.n,
-        flips=flips.events or 0,
-        flips_to_positive=counts["flips-to-positive"].events or 0,
-        flips_to_negative=counts["flips-to-negative"].events or 0,
-        flip_rate_upper_bound=flips.bound.high,
-        reference=metrics_of(pairs.reference, index),
-        variant=metrics_of(pairs.variant, index),
-        verdict=evidence.verdict,
-        reasons=tuple(dict.fromkeys(evidence.reasons)),
-    )
 
 
 def change_evidence(
@@ -139,7 +63,7 @@ def change_evidence(
     kept = [case for case, among in zip(cases, compared, strict=True) if among]
     index = list(labels).index(positive)
     claims = (
-        _compared(everything, scope),
+        *_compared(everything, scope),
         *change_claims.gated(gate, index, pairs, scope),
         *change_claims.directions(gate, positive, pairs, scope),
         *change_claims.agreements(gate, index, pairs, scope),
@@ -188,7 +112,7 @@ def metric_evidence(
     side = said(labels, answers)
     known = side.known
     claims = [
-        _labelled(side, scope),
+        *_labelled(side, scope),
         rates.rate("accuracy", scope, known, side.right, side.patients, confidence),
     ]
     for index in judged_labels(labels, list(labels).index(positive)):
@@ -201,48 +125,46 @@ def metric_evidence(
     return Evidence(claims=tuple(claims), charts=(table,), worst=worst_answers(answers, scope))
 
 
-def _compared(pairs: Pairs, scope: Scope) -> Claim:
-    """How many cases say something about the two, and why the others do not."""
-    used = pairs.compared
-    n, events = len(used), int(used.sum())
+def _compared(pairs: Pairs, scope: Scope) -> tuple[Claim, ...]:
+    """How many cases say something about the two, where it is not all of them."""
+    used = int(pairs.compared.sum())
     told = [
-        f"{int((side.answers == code).sum())} {what} of the {name}"
+        f"{text} of the {name}"
         for name, side in (("reference", pairs.reference), ("variant", pairs.variant))
-        for code, what in _WITHOUT
-        if (side.answers == code).any()
+        for text in _without_label(side)
     ]
-    if events < n:
-        told.insert(
-            0, f"{n - events} of {n} cases have no answer on either side and are not compared"
-        )
-    return _count(scope, n, events, rates.people(pairs.patients), told)
+    return _cases(scope, pairs.patients, used, told, "have no answer on either side")
 
 
-_WITHOUT = ((INDETERMINATE, "indeterminate"), (NO_RESULT, "without result"), (ERROR, "errors"))
+def _labelled(side: Said, scope: Scope) -> tuple[Claim, ...]:
+    """How many cases have a truth, where it is not all, and how many answers are no label."""
+    return _cases(
+        scope, side.patients, int(side.known.sum()), _without_label(side), "have no truth"
+    )
 
 
-def _labelled(side: Said, scope: Scope) -> Claim:
-    """How many cases have a truth, and how many answers are none."""
-    known = side.known
-    n, events = len(known), int(known.sum())
-    told = [
-        f"{int((side.answers == code).sum())} {what}"
-        for code, what in _WITHOUT
-        if (side.answers == code).any()
-    ]
-    if events < n:
-        told.insert(0, f"{n - events} of {n} cases have no truth")
-    return _count(scope, n, events, rates.people(side.patients), told)
+def _without_label(side: Said) -> list[str]:
+    texts = ((INDETERMINATE, "indeterminate"), (NO_RESULT, "without result"), (ERROR, "errors"))
+    counts = ((int((side.answers == code).sum()), text) for code, text in texts)
+    return [f"{count} {text}" for count, text in counts if count]
 
 
-def _count(scope: Scope, n: int, events: int, patients: int, told: Sequence[str]) -> Claim:
-    return Claim(
+def _cases(
+    scope: Scope, patients: Codes, used: int, told: Sequence[str], others: str
+) -> tuple[Claim, ...]:
+    n = len(patients)
+    if used < n:
+        told = (f"{n - used} of {n} cases {others}", *told)
+    if not told:
+        return ()
+    claim = Claim(
         measure="cases",
         scope=scope,
         n=n,
-        patients=patients,
-        events=events,
-        value=events / n if n else None,
+        patients=rates.people(patients),
+        events=used,
+        value=used / n,
         verdict="advisory",
         reason="; ".join(told),
     )
+    return (claim,)

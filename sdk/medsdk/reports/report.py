@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from medsdk.bundle.change_envelope import ChangedThing
 from medsdk.bundle.manifest import Verdict
 from medsdk.parity.evidence import Evidence
 from medsdk.results.documents import BundleIdentity, Document, NetworkChoice, SettingsDocument
@@ -52,24 +53,7 @@ class Change(Strict):
         allowed: Whether the change envelope allows it; None where there is no envelope.
     """
 
-    what: Literal[
-        "weights",
-        "graph",
-        "preprocessing",
-        "thresholds",
-        "decision",
-        "labels",
-        "gates",
-        "version",
-        "variant",
-        "runtime",
-        "runtime-version",
-        "device",
-        "precision",
-        "settings",
-        "machine",
-        "medsdk",
-    ]
+    what: ChangedThing
     where: str
     before: str
     after: str

@@ -399,22 +399,3 @@ class ErrorDocument(Document):
     """What any command prints with `--json` when it fails."""
 
     error: ErrorFacts
-
-
-DOCUMENTS: dict[str, type[Document]] = {
-    "bench": BenchDocument,
-    "conformance": ConformanceDocument,
-    "demo": DemoDocument,
-    "device-demo": DeviceDemoDocument,
-    "doctor": DoctorDocument,
-    "error": ErrorDocument,
-    "explain": ExplainDocument,
-    "export": ExportDocument,
-    "inspect": InspectDocument,
-    "pack": PackDocument,
-    "run": RunDocument,
-    "tasks": TasksDocument,
-    "unpack": PackDocument,
-    "verify": VerifyDocument,
-}
-"""Name of the schema file to document."""
