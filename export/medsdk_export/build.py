@@ -19,6 +19,7 @@ from medsdk.bundle.one_file import SUFFIX, write_one_file
 from medsdk.bundle.placing import check_place
 from medsdk.canonical import canonical_json, sha256_of, timestamp
 from medsdk.errors import OutputNotWritableError
+from medsdk.evaluation.calibration import CALIBRATION_FILE
 from medsdk.parity.verification import Verification, verify
 from medsdk.pipeline import preprocessor_of, supported_role
 from medsdk.pixels import Box
@@ -157,6 +158,7 @@ class _Export:
         self.say = say
         self.preprocessor = preprocessor_of(self.task, self.network)
         self.images = CaseImages(self.task)
+        self.calibration_digests: tuple[str, ...] = ()
         _, self.decode = supported_role(request.task)
 
     def run(self, writer: BundleWriter) -> Manifest:
@@ -242,6 +244,7 @@ class _Export:
         for done, (_, frame) in enumerate(calibration_frames(files, self.task)):
             calibration.add(pixels_digest(frame.array))
             self.say(phase, min(done, len(files)), total)
+        self.calibration_digests = tuple(sorted(calibration))
         digests = set()
         for done, case in enumerate(cases, len(files) + 1):
             _, _, image = open_case(case, self.task)
@@ -269,7 +272,7 @@ class _Export:
             {
                 "calibration": {
                     "images": len(calibration),
-                    "sha256": sha256_of("".join(sorted(calibration)).encode()),
+                    "sha256": sha256_of("".join(self.calibration_digests).encode()),
                 },
                 "known_answer_pool": {
                     "origin": "phantom" if self.request.cases is None else "case",
@@ -389,10 +392,11 @@ class _Export:
             canonical_json({"format_version": FORMAT_VERSION, "attempts": attempts}),
         )
         writer.add(
-            "evidence/calibration.json",
+            CALIBRATION_FILE,
             canonical_json(
                 {
                     "format_version": FORMAT_VERSION,
+                    "images": list(self.calibration_digests),
                     "role": self.role,
                     "samples": record.samples,
                     "ranges": {name: list(pair) for name, pair in record.ranges.items()},
