@@ -29,6 +29,7 @@ from medsdk_export import graphs
 from medsdk_export.advising import advise
 from medsdk_export.attempts import Attempt, make_attempts, opened
 from medsdk_export.comparing import SAMPLES, compare_with_source
+from medsdk_export.decision_probes import decision_probes
 from medsdk_export.errors import ExportRefusedError, InputsRefusedError, ReferenceMismatchError
 from medsdk_export.inputs import (
     CalibrationFile,
@@ -221,6 +222,8 @@ class _Export:
                 )
             },
             known_answers=answers,
+            decision_probes=decision_probes(self.task),
+            optional=("decision_probes",),
             provenance={
                 **facts,
                 "created": timestamp(),
