@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydantic.json_schema import GenerateJsonSchema
 
-from medsdk.results.documents import DOCUMENTS
+from medsdk.results.schemas import DOCUMENTS
 from medsdk.tasks.strict import FORMAT_VERSION
 
 FOLDER = Path(__file__).parent

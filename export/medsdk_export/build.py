@@ -20,6 +20,9 @@ from medsdk.bundle.placing import check_place
 from medsdk.canonical import canonical_json, sha256_of, timestamp
 from medsdk.errors import OutputNotWritableError
 from medsdk.evaluation.calibration import CALIBRATION_FILE
+from medsdk.evaluation.cases import pixels_digest
+from medsdk.parity.declaration import PROTOCOL
+from medsdk.parity.protocol import gates_digest
 from medsdk.parity.verification import Verification, verify
 from medsdk.pipeline import preprocessor_of, supported_role
 from medsdk.pixels import Box
@@ -30,6 +33,15 @@ from medsdk_export.advising import advise
 from medsdk_export.attempts import Attempt, make_attempts, opened
 from medsdk_export.comparing import SAMPLES, compare_with_source
 from medsdk_export.decision_probes import decision_probes
+from medsdk_export.declaring import (
+    Declaration,
+    Declared,
+    case_id,
+    cases_digest,
+    check_gates_kept,
+    check_replaced,
+    declare,
+)
 from medsdk_export.errors import ExportRefusedError, InputsRefusedError, ReferenceMismatchError
 from medsdk_export.inputs import (
     CalibrationFile,
@@ -39,7 +51,6 @@ from medsdk_export.inputs import (
     decoded,
     naming,
     open_case,
-    pixels_digest,
     read_cases,
 )
 from medsdk_export.judging import Judgement, Observed, better, judge
@@ -83,6 +94,8 @@ class ExportRequest:
         cases: Table of labelled cases, or None.
         known_answers: How many to choose, at least 2.
         replace: Whether a bundle that is there may be replaced.
+        supersedes: An earlier bundle, elsewhere, that this one comes after: other gates under its
+            version are refused, as they are where `replace` replaces one.
     """
 
     task: Task
@@ -92,6 +105,7 @@ class ExportRequest:
     cases: Path | None = None
     known_answers: int = 16
     replace: bool = False
+    supersedes: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -102,19 +116,26 @@ class ExportResult:
         sha256: The bundle's identity.
         manifest: What it says of itself.
         verification: What verifying it here found, before it was published.
+        declaration: What was declared before anything was measured.
     """
 
     sha256: str
     manifest: Manifest
     verification: Verification
+    declaration: Declaration
 
 
-def export_bundle(request: ExportRequest, progress: Progress | None = None) -> ExportResult:
+def export_bundle(
+    request: ExportRequest,
+    progress: Progress | None = None,
+    declared: Declared | None = None,
+) -> ExportResult:
     """Make a bundle and prove it.
 
     Args:
         request: What to export.
         progress: Told what is being done.
+        declared: Told what each gate needs and what there is, before a source is read.
 
     Returns:
         What was made; it is at `request.out`, whole.
@@ -123,12 +144,19 @@ def export_bundle(request: ExportRequest, progress: Progress | None = None) -> E
         ExportRefusedError: And its subclasses: a source, calibration or cases that cannot be
             used, or a graph that does not compute what its source does.
         TaskUnsupportedError: This release does not run the task.
+        UndecidableGateError: No number of cases can decide a gate of the task.
+        GatesChangedError: A bundle of the task's version, replaced or superseded, has other gates.
         OutputNotWritableError: The place exists, cannot be written, or is full.
     """
     say: Progress = progress or (lambda phase, done, total: None)
     task = request.task
-    role, _ = supported_role(task)
+    role, decode = supported_role(task)
     _check_request(request)
+    table = request.cases
+    cases = None if table is None else read_cases(table, task, decode.labels)
+    declaration = declare(task, cases, PHANTOM_POOL)
+    if declared is not None:
+        declared(declaration)
     one_file = request.out.suffix == SUFFIX
     fresh = new_file if one_file else new_directory
     with fresh(request.out, "the bundle", replace=request.replace) as made:
@@ -137,21 +165,27 @@ def export_bundle(request: ExportRequest, progress: Progress | None = None) -> E
         source = read_source(request.models[role], task.networks[role])
         say(PHASES[0], 1, 1)
         writer = BundleWriter(folder)
-        manifest = _Export(request, role, source, say).run(writer)
+        manifest = _Export(request, role, source, say, declaration).run(writer, cases)
         digest = writer.finish(manifest)
         if one_file:
             write_one_file(made, Bundle.open(folder).storage)
         verification = _verify(made, say)
-    return ExportResult(digest, manifest, verification)
+    return ExportResult(digest, manifest, verification, declaration)
 
 
 class _Export:
     """The steps of one export, in the order of `PHASES`."""
 
     def __init__(
-        self, request: ExportRequest, role: str, source: SourceNetwork, say: Progress
+        self,
+        request: ExportRequest,
+        role: str,
+        source: SourceNetwork,
+        say: Progress,
+        declaration: Declaration,
     ) -> None:
         self.request = request
+        self.declaration = declaration
         self.task = request.task
         self.role = role
         self.network = request.task.networks[role]
@@ -160,10 +194,14 @@ class _Export:
         self.preprocessor = preprocessor_of(self.task, self.network)
         self.images = CaseImages(self.task)
         self.calibration_digests: tuple[str, ...] = ()
-        _, self.decode = supported_role(request.task)
 
-    def run(self, writer: BundleWriter) -> Manifest:
-        files, cases, facts = self.check_inputs()
+    def run(self, writer: BundleWriter, labelled: list[Case] | None) -> Manifest:
+        cases = list(_phantom_cases(self.task)) if labelled is None else labelled
+        files, ids, facts = self.check_inputs(cases)
+        # Before the first comparison: what is measured is judged by what stands here.
+        digest = cases_digest(cases, ids, labelled=labelled is not None)
+        protocol = self.declaration.protocol(digest).to_bytes()
+        writer.add(PROTOCOL, protocol)
         phase = "comparing with the source framework"
         # Every case is compared again while the cases run; here it is whether to go on at all.
         compare_with_source(
@@ -226,6 +264,7 @@ class _Export:
             optional=("decision_probes",),
             provenance={
                 **facts,
+                "gates_sha256": gates_digest(self.task),
                 "created": timestamp(),
                 "versions": _versions(self.network.pixels.resize.kernel),
             },
@@ -233,15 +272,19 @@ class _Export:
         )
 
     def check_inputs(
-        self,
-    ) -> tuple[list[CalibrationFile], list[Case], dict[str, dict[str, str | int | float | None]]]:
-        """Calibration files and cases: readable, of the modality, apart from each other."""
+        self, cases: list[Case]
+    ) -> tuple[list[CalibrationFile], list[str], dict[str, dict[str, str | int | float | None]]]:
+        """Calibration files and cases: readable, of the modality, apart from each other.
+
+        Args:
+            cases: The cases.
+
+        Returns:
+            The calibration files, the id of each case, and facts for the record.
+        """
         phase = "checking the inputs"
         files = calibration_files(self.request.calibration, self.task)
-        if self.request.cases is not None:
-            cases = read_cases(self.request.cases, self.task, self.decode.labels)
-        else:
-            cases = list(_phantom_cases(self.task))
+        ids = []
         total = len(files) + len(cases)
         calibration = set()
         for done, (_, frame) in enumerate(calibration_frames(files, self.task)):
@@ -268,10 +311,11 @@ class _Export:
                     remedy="take one of the two out",
                 )
             digests.add(question)
+            ids.append(case_id(digest, case.roi))
             self.say(phase, done, total)
         return (
             files,
-            cases,
+            ids,
             {
                 "calibration": {
                     "images": len(calibration),
@@ -444,6 +488,10 @@ def _check_request(request: ExportRequest) -> None:
         )
     timestamp()  # refuses a wrong SOURCE_DATE_EPOCH now rather than at the end
     check_place(request.out, replace=request.replace)
+    if request.replace:
+        check_replaced(request.task, request.out)
+    if request.supersedes is not None:
+        check_gates_kept(request.task, request.supersedes)
     if request.known_answers < 2:
         raise ExportRefusedError(
             "a bundle needs known answers",

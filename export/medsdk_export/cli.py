@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from medsdk.cli.options import JsonFlag, QuietFlag
-from medsdk.cli.output import Progress, print_document, print_text, table
+from medsdk.cli.output import Progress, print_document, print_note, print_text, table
 from medsdk_export.errors import ExportRefusedError, ExportUnavailableError
 
 if TYPE_CHECKING:
     from medsdk.tasks import Task
     from medsdk_export.build import ExportResult
+    from medsdk_export.declaring import Declaration
 
 NEEDS = ("onnx", "onnxruntime")
 """Packages without which nothing can be exported; torch and Keras by their own sources only."""
@@ -85,6 +86,14 @@ def register(app: typer.Typer) -> None:
         force: Annotated[
             bool, typer.Option("--force", help="Replace what is at --out already.")
         ] = False,
+        supersedes: Annotated[
+            Path | None,
+            typer.Option(
+                "--supersedes",
+                metavar="BUNDLE",
+                help="An earlier bundle of the task: other gates under its version are refused.",
+            ),
+        ] = None,
         as_json: JsonFlag = False,
         quiet: QuietFlag = False,
     ) -> None:
@@ -123,9 +132,15 @@ def register(app: typer.Typer) -> None:
             cases=cases,
             known_answers=known_answers,
             replace=force,
+            supersedes=supersedes,
         )
+
+        def declared(declaration: Declaration) -> None:
+            if not quiet:
+                print_note(declaration.text())
+
         try:
-            result = export_bundle(request, progress)
+            result = export_bundle(request, progress, declared)
         finally:
             progress.close()
         _report(result, out, as_json=as_json)
@@ -240,6 +255,7 @@ def _report(result: ExportResult, out: Path, *, as_json: bool) -> None:
         variants=describe_variants(manifest),
         known_answers=len(manifest.known_answers),
         verification=result.verification.verdict,
+        requirements=result.declaration.needs,
     )
     if as_json:
         print_document(document)

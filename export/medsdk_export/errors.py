@@ -12,6 +12,7 @@
         ├── GraphMismatchError      2  an ONNX graph that is not what the task says
         ├── ReferenceMismatchError  1  the exported graph does not compute what the source does
         ├── InputsRefusedError      2  calibration, cases or known answers that cannot be used
+        │   └── PatientInTwoStrataError 2  one patient in two groups that are compared
         └── IdentityRefusedError    2  cases that carry identity attributes
 """
 
@@ -144,6 +145,27 @@ class InputsRefusedError(ExportRefusedError):
     """Calibration inputs, cases or known answers that cannot be used."""
 
     code = "inputs-refused"
+
+
+class PatientInTwoStrataError(InputsRefusedError):
+    """One patient stands in two strata: groups are compared as independent."""
+
+    code = "patient-in-two-strata"
+
+    @classmethod
+    def cases(cls, first: str, second: str) -> Self:
+        """Which two cases, never whose.
+
+        Args:
+            first: `case N`, the earlier one.
+            second: `case M`, of the same patient in another stratum.
+        """
+        return cls(
+            "one patient stands in two strata",
+            got=f"{first} and {second}",
+            expected="each patient in one stratum, since strata are compared as independent",
+            remedy="give all cases of a patient one stratum, or two patients two pseudonyms",
+        )
 
 
 class IdentityRefusedError(ExportRefusedError):

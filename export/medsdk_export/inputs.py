@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -11,23 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from medsdk.errors import DecoderMissingError
+from medsdk.evaluation.tables import ROI_COLUMN, roi_rule
 from medsdk.pixels import Box, DicomImage, Frame, open_dicom
 from medsdk.pixels._quiet import reading
 from medsdk.pixels.errors import PixelInputUnreadableError
 from medsdk.tasks import Task
 from medsdk_export.errors import IdentityRefusedError, InputsRefusedError
 from medsdk_export.identity import identity_attributes
-from medsdk_export.tables import (
-    ROI_COLUMN,
-    case_columns,
-    parse_roi,
-    read_rois,
-    read_table,
-    roi_rule,
-)
+from medsdk_export.tables import case_columns, parse_roi, read_rois, read_table
 from medsdk_runtimes.errors import MedsdkError
 
 if TYPE_CHECKING:
@@ -266,14 +258,6 @@ def open_case(case: Case, task: Task) -> tuple[bytes, Dataset, DicomImage]:
             expected="both: a known answer is written as a DICOM file",
         )
     return data, dataset, image
-
-
-def pixels_digest(array: NDArray[np.generic]) -> str:
-    """sha256 of a frame's shape and values, the same whatever file carries them."""
-    values = np.ascontiguousarray(array, dtype=np.int64 if array.dtype.kind in "iu" else None)
-    return hashlib.sha256(
-        f"{values.dtype.str}{values.shape}".encode() + values.tobytes()
-    ).hexdigest()
 
 
 def explicit_little_endian(dataset: Dataset) -> bytes:

@@ -13,9 +13,9 @@ from medsdk.decide import decide
 from medsdk.decode import class_probabilities
 from medsdk.parity.classification import judge_classification
 from medsdk.parity.comparison import compare_outputs
+from medsdk.parity.protocol import positive_label
 from medsdk.pipeline import supported_role
 from medsdk.tasks import Task
-from medsdk.tasks.decoding import ThresholdRule
 from medsdk_export.attempts import Attempt, Executor, Observation
 from medsdk_runtimes.contract import Array
 
@@ -154,15 +154,6 @@ def label_of(task: Task, outputs: Mapping[str, Array]) -> str | None:
     return decide(task, class_probabilities(decode, outputs)).label
 
 
-def positive_label(task: Task) -> str:
-    """The label that sensitivity speaks of: the rule's, else the last one."""
-    rule = task.decision.rule
-    if isinstance(rule, ThresholdRule):
-        return rule.label
-    _, decode = supported_role(task)
-    return decode.labels[-1]
-
-
 def _expected(attempt: Attempt, observation: Observation) -> Mapping[str, Array]:
     """FP32 is held to the source framework, INT8 to its own graph, unoptimised."""
     if attempt.form == "float":
@@ -283,7 +274,7 @@ def parity_record(
         return None
     result = judge_classification(
         gate,
-        positive_label(task),
+        positive_label(task, supported_role(task)[0]),
         [item.truth or "" for item, _ in labelled],
         [label_of(task, item.observation.reference) for item, _ in labelled],
         [label_of(task, given) for _, given in labelled],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import reprlib
+from collections.abc import Sequence
 from typing import Self
 
 from medsdk_runtimes.errors import MedsdkError
@@ -36,6 +37,50 @@ class TaskInvalidError(MedsdkError):
 
     code = "task-invalid"
     exit_status = 2
+
+
+class UndecidableGateError(MedsdkError):
+    """No number of cases can decide a gate of the task."""
+
+    code = "undecidable-gate"
+    exit_status = 2
+
+    @classmethod
+    def gate(cls, name: str, *, got: str, expected: str, remedy: str) -> Self:
+        """Which gate, and why.
+
+        Args:
+            name: Dotted key of the task file.
+            got: What makes it undecidable.
+            expected: What could be decided.
+            remedy: What to change in the task file.
+        """
+        return cls(
+            f"no number of cases can decide {name}", got=got, expected=expected, remedy=remedy
+        )
+
+
+class GatesChangedError(MedsdkError):
+    """The gates of a task changed and its version did not."""
+
+    code = "gates-changed"
+    exit_status = 2
+
+    @classmethod
+    def within(cls, task: str, version: str, changes: Sequence[str]) -> Self:
+        """Which gates, with the old and the new value.
+
+        Args:
+            task: The task's id.
+            version: The version that both have.
+            changes: `gate: old -> new`, one a gate.
+        """
+        return cls(
+            f"the gates of {task} changed and its version is {version} still",
+            got="; ".join(changes),
+            expected="one set of gates for one version",
+            remedy="raise `version` in the task file, or give the gates their earlier values",
+        )
 
 
 class TaskUnknownError(MedsdkError):
@@ -126,4 +171,31 @@ class OutputNotWritableError(MedsdkError):
             got=error.strerror or type(error).__name__,
             expected="a place with room for the answer",
             remedy="send standard output elsewhere",
+        )
+
+
+class ReportFolderError(MedsdkError):
+    """The folder for a report is there already, or holds something else."""
+
+    code = "report-folder"
+    exit_status = 2
+
+    @classmethod
+    def foreign(cls) -> Self:
+        """It holds what no report wrote."""
+        return cls(
+            "the folder for the report holds something else",
+            got="files that no report wrote",
+            expected="a new folder, or one of an earlier report",
+            remedy="choose another folder: --report, in Python `folder`",
+        )
+
+    @classmethod
+    def earlier(cls) -> Self:
+        """It holds an earlier report, which was not to be replaced."""
+        return cls(
+            "the folder for the report holds an earlier one",
+            got="a report",
+            expected="a new folder",
+            remedy="choose another folder, or let it be replaced: in Python `replace=True`",
         )

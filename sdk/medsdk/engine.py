@@ -15,7 +15,7 @@ from medsdk._refusals import VariantUnavailableError
 from medsdk._version import __version__
 from medsdk.bundle.reading import Bundle
 from medsdk.canonical import uid_hash
-from medsdk.decide.rules import decide
+from medsdk.decide.rules import Outcome
 from medsdk.parity.known_answers import check_on_load
 from medsdk.pipeline import Pipeline
 from medsdk.pixels import Box, DicomImage, Frame, as_frame, check_modality, open_dicom
@@ -140,30 +140,14 @@ class Engine:
         return self._answer(image.frame(number), uid_hash(image.sop_instance_uid), number, roi)
 
     def _answer(self, frame: Frame, source_uid: str, number: int, roi: Box | None) -> Finding:
-        stage = self._pipeline.stage
-        stage.session.check_usable()  # also where the frame leaves nothing to run
-        prepared = stage.preprocessor.prepare(frame, roi)
-        if prepared.no_result is not None:
-            return Finding(
-                stage.decode.kind,
-                "no-result",
-                None,
-                {},
-                prepared.no_result,
-                source_uid,
-                number,
-                prepared.affine,
-                prepared.crop,
-                frame.decoder,
-                self.provenance,
-            )
-        probabilities = stage.probabilities(stage.infer(prepared.tensor))
-        outcome = decide(self._task, probabilities)
+        passage = self._pipeline.answer(frame, roi)
+        prepared = passage.prepared
+        outcome = passage.outcome or Outcome(None, "no-result", prepared.no_result or "")
         return Finding(
-            stage.decode.kind,
+            self._pipeline.stage.decode.kind,
             outcome.status,
             outcome.label,
-            probabilities,
+            passage.probabilities,
             outcome.reason,
             source_uid,
             number,

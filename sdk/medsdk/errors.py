@@ -7,6 +7,8 @@
     ├── FormatVersionError        4  a document newer or older than this release reads
     ├── TaskInvalidError          2  a task file that is no valid task
     ├── TaskUnknownError          2  no such task in the catalogue
+    ├── UndecidableGateError      2  a gate that no number of cases can decide
+    ├── GatesChangedError         2  other gates under one version of a task
     ├── TaskUnsupportedError      2  a valid task that this release does not run yet
     ├── PixelInputUnreadableError 4  no DICOM, truncated, no pixels
     ├── PixelInputRefusedError    2  readable, but not what the task takes
@@ -18,6 +20,11 @@
     ├── KnownAnswerFailedError    1  this machine does not reproduce the known answers
     ├── VariantUnavailableError   2  the bundle has no such variant to run
     ├── OutputNotWritableError    3  a result cannot be written where it was asked for
+    ├── CasesRefusedError         2  a table of cases that cannot be used
+    ├── AnswersUnreadableError    4  no file of answers, or a malformed, cut or unfinished one
+    ├── AnswersMismatchError      2  answers of something else than what was to go on
+    ├── ReferenceContractError    2  a reference made under another preprocessing contract
+    ├── ReportFolderError         2  the folder for a report holds something else
     └── ExportRefusedError        2  export will not make this bundle (medsdk_export)
 
 The number is the exit status of the command line.
@@ -28,12 +35,21 @@ from medsdk._refusals import (
     BundleTamperedError,
     BundleUnreadableError,
     FormatVersionError,
+    GatesChangedError,
     KnownAnswerFailedError,
     OutputNotWritableError,
+    ReportFolderError,
     TaskInvalidError,
     TaskUnknownError,
     TaskUnsupportedError,
+    UndecidableGateError,
     VariantUnavailableError,
+)
+from medsdk.evaluation.errors import (
+    AnswersMismatchError,
+    AnswersUnreadableError,
+    CasesRefusedError,
+    ReferenceContractError,
 )
 from medsdk.pixels.errors import (
     DecoderMissingError,
@@ -57,13 +73,17 @@ from medsdk_runtimes.errors import (
 )
 
 __all__ = [
+    "AnswersMismatchError",
+    "AnswersUnreadableError",
     "BundleFormError",
     "BundleTamperedError",
     "BundleUnreadableError",
+    "CasesRefusedError",
     "DecoderMissingError",
     "DeviceUnavailableError",
     "ForkedProcessError",
     "FormatVersionError",
+    "GatesChangedError",
     "GraphRefusedError",
     "InferenceFailedError",
     "KernelUnavailableError",
@@ -75,6 +95,8 @@ __all__ = [
     "PixelInputUnreadableError",
     "PrecisionMismatchError",
     "QuantizationRefusedError",
+    "ReferenceContractError",
+    "ReportFolderError",
     "RuntimeUnavailableError",
     "SessionClosedError",
     "SettingRefusedError",
@@ -82,5 +104,6 @@ __all__ = [
     "TaskUnknownError",
     "TaskUnsupportedError",
     "TensorMismatchError",
+    "UndecidableGateError",
     "VariantUnavailableError",
 ]

@@ -18,9 +18,10 @@ import medsdk_runtimes
 from medsdk._refusals import TaskUnsupportedError
 from medsdk.bundle.manifest import Manifest
 from medsdk.bundle.reading import Bundle
-from medsdk.decide.rules import unsupported_rule
+from medsdk.decide.rules import Outcome, decide, unsupported_rule
 from medsdk.decode.classification import class_probabilities
-from medsdk.pixels.contract import Preprocessor
+from medsdk.pixels import Box, Frame
+from medsdk.pixels.contract import Prepared, Preprocessor
 from medsdk.plan.candidate import Candidate
 from medsdk.tasks.decoding import ArgmaxRule, ClassificationDecode, ThresholdRule
 from medsdk.tasks.schema import Network, Task
@@ -72,6 +73,23 @@ class Stage:
         return class_probabilities(self.decode, outputs)
 
 
+@dataclass(frozen=True)
+class Passage:
+    """What one image gave at each stage.
+
+    Attributes:
+        prepared: What the network saw.
+        outputs: Its outputs, first axis 1; empty where there was nothing to run.
+        probabilities: Label to probability; empty where there was nothing to run.
+        outcome: What the rule made of them; None where there was nothing to run.
+    """
+
+    prepared: Prepared
+    outputs: Mapping[str, Array]
+    probabilities: Mapping[str, float]
+    outcome: Outcome | None
+
+
 class Pipeline:
     """A bundle's networks, opened as one candidate says.
 
@@ -106,6 +124,28 @@ class Pipeline:
         session = open_network(bundle, candidate, role)
         inlet = network.input
         return cls(task, Stage(role, inlet.name, inlet.batch, session, preprocessor, decode))
+
+    def answer(self, frame: Frame, roi: Box | None) -> Passage:
+        """Take one image through every stage.
+
+        Args:
+            frame: The stored frame.
+            roi: Region of interest in its pixels, where the task takes one.
+
+        Returns:
+            What each stage gave.
+
+        Raises:
+            MedsdkError: As `Engine.predict` says of a frame.
+        """
+        stage = self.stage
+        stage.session.check_usable()  # also where the frame leaves nothing to run
+        prepared = stage.preprocessor.prepare(frame, roi)
+        if prepared.no_result is not None:
+            return Passage(prepared, {}, {}, None)
+        outputs = stage.infer(prepared.tensor)
+        probabilities = stage.probabilities(outputs)
+        return Passage(prepared, outputs, probabilities, decide(self.task, probabilities))
 
     def close(self) -> None:
         """Release the sessions."""

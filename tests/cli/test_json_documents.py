@@ -11,7 +11,7 @@ import pytest
 
 import medsdk
 import medsdk_runtimes
-from medsdk.results.documents import DOCUMENTS
+from medsdk.results.schemas import DOCUMENTS
 from medsdk_runtimes import onnxruntime_rt
 
 SCHEMAS = Path(__file__).parents[2] / "docs/schemas"

@@ -16,7 +16,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from medsdk.cli.main import run
-from medsdk.results.documents import DOCUMENTS
+from medsdk.results.schemas import DOCUMENTS
 from medsdk_export.architectures import build
 from medsdk_export.architectures.twins import save_keras_weights, to_keras
 from medsdk_export.explaining import explain

@@ -17,7 +17,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from medsdk.errors import MedsdkError
-from medsdk.results.documents import DOCUMENTS, ErrorDocument, ErrorFacts
+from medsdk.results.documents import ErrorDocument, ErrorFacts
+from medsdk.results.schemas import DOCUMENTS
 
 SCHEMAS = Path(__file__).parents[2] / "docs/schemas"
 

@@ -24,7 +24,7 @@ class PhantomCase:
         index: Position in the sequence, from 0.
         label: The truth, one of the task's labels.
         patient: Name of the made-up patient; not an identity.
-        stratum: Group whose figures are reported apart.
+        stratum: Group whose figures are reported apart; the same for all cases of one patient.
         roi: (x0, y0, x1, y1) in pixels of the stored frame, outer corners; None where the
             task's crop takes none.
         to_dicom: Makes the DICOM object.
@@ -50,7 +50,7 @@ def _uterus(count: int, seed: int) -> Iterator[PhantomCase]:
             phantom.index,
             phantom.label,
             phantom.patient,
-            phantom.stratum,
+            phantom.tumour_kind,
             None,
             partial(_mr_dicom.to_dicom, phantom),
         )

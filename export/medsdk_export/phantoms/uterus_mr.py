@@ -49,7 +49,10 @@ class Phantom:
             running number; not an identity.
         stratum: Difficulty and subtype: ``leiomyoma``, ``leiomyoma-borderline``,
             ``heterogeneous`` or ``heterogeneous-borderline`` with a tumour; else the benign
-            finding: ``plain``, ``contraction``, ``junctional``, ``cyst`` or ``vessels``.
+            finding: ``plain``, ``contraction``, ``junctional``, ``cyst`` or ``vessels``. It may
+            differ between slices of one patient.
+        tumour_kind: ``leiomyoma`` or ``heterogeneous``, of the patient's tumour, whether or not
+            this slice shows it; the same for all slices of one patient.
         seed: The seed that was given to :func:`slices`.
         index: Position in the sequence, from 0.
         slice_index: Position within the patient, from 0 at the foot end.
@@ -66,6 +69,7 @@ class Phantom:
     tumour: bool
     patient: str
     stratum: str
+    tumour_kind: str
     seed: int
     index: int
     slice_index: int
@@ -168,6 +172,7 @@ def slice_at(index: int, seed: int, *, slices_per_patient: int = 4) -> Phantom:
         tumour=present,
         patient=f"{seed}-{slices_per_patient}-{patient_index:05d}",
         stratum=stratum,
+        tumour_kind=tumour.kind,
         seed=seed,
         index=index,
         slice_index=slice_index,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -44,4 +44,24 @@ ThreadsOption = Annotated[
 ExploreFlag = Annotated[
     bool,
     typer.Option("--explore", help="Also load bundles whose purpose is benchmark."),
+]
+ReportOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--report",
+        metavar="DIR",
+        help="Also write report.json, report.html (one offline page) and report.xml (JUnit) into "
+        "this folder. An earlier report there is replaced, anything else refused.",
+    ),
+]
+LanguageOption = Annotated[
+    Literal["en", "ja"],
+    typer.Option("--language", help="Of the report's page.", case_sensitive=True),
+]
+WithImagesFlag = Annotated[
+    bool,
+    typer.Option(
+        "--with-images",
+        help="Show the worst cases in the report's page. Pictures may identify a patient.",
+    ),
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -14,11 +13,9 @@ from types import TracebackType
 from typing import BinaryIO
 
 from medsdk._refusals import OutputNotWritableError
+from medsdk.printable import printable
 from medsdk.results.documents import Document
 from medsdk_runtimes.errors import MedsdkError
-
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""What steers a terminal or turns the direction of text, and file names that are no text."""
 
 
 class ReaderGoneError(Exception):
@@ -73,15 +70,6 @@ def print_note(text: str) -> None:
     """A remark on standard error."""
     sys.stderr.write(printable(text) + "\n")
     sys.stderr.flush()
-
-
-def printable(text: str) -> str:
-    """The same text with what a terminal would obey as JSON writes it, `u001b` after a backslash.
-
-    Args:
-        text: Anything, from a bundle, a file name or a user. Tabs and newlines stay.
-    """
-    return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def print_error(error: MedsdkError) -> None:

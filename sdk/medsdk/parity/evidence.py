@@ -26,6 +26,7 @@ Measure = Literal[
     "flips-to-negative",
     "isa-ladder",
     "asymmetry",
+    "no-result",
     # classification
     "positive-agreement",
     "negative-agreement",
@@ -49,10 +50,14 @@ Measure = Literal[
     "precision-change",
     "mean-average-precision",
     "mean-average-precision-change",
+    "mean-average-precision-50",
+    "mean-average-precision-50-change",
     "boxes-matched",
     "boxes-lost",
     "boxes-extra",
     "first-detection-delay",
+    "lesions-lost",
+    "lesions-gained",
     # segmentation
     "dice",
     "dice-change-mean",
@@ -60,16 +65,25 @@ Measure = Literal[
     "dice-to-reference-median",
     "surface-distance-mean",
     "surface-distance-95th-percentile",
+    "surface-distance-undefined",
     "emptied-masks",
+    "filled-masks",
     # regression
+    "value-bias",
     "value-change-mean",
     "value-change-95th-percentile",
     # heat maps
     "heat-map-correlation",
     "heat-map-peak-distance",
     "heat-map-variation",
+    "heat-map-undefined",
     # cascades
     "routing-changes",
+    "passed-on-by-variant-only",
+    "passed-on-by-reference-only",
+    "entered-on-one-side",
+    "members-on-one-side",
+    "flips-after-routing",
 ]
 """What a claim speaks of: a closed set, so that a report can word each in every language."""
 
@@ -79,9 +93,16 @@ Level = Literal["output", "slice", "box", "lesion", "frame", "clip", "study", "p
 """What is counted."""
 
 Method = Literal[
-    "clopper-pearson", "paired-bootstrap", "bootstrap", "mcnemar-exact", "extremes", "none"
+    "clopper-pearson",
+    "paired-bootstrap",
+    "bootstrap",
+    "mcnemar-exact",
+    "order-statistic",
+    "extremes",
+    "none",
 ]
-"""How a bound was found. `extremes`: the largest or smallest that was seen; `none`: no bound."""
+"""How a bound was found. `order-statistic`: of a percentile, by the values in order, whatever
+their distribution; `extremes`: the largest or smallest that was seen; `none`: no bound."""
 
 
 class Bound(Strict):

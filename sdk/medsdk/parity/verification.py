@@ -69,6 +69,21 @@ class Verification:
     reasons: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class AskedCandidates:
+    """What can be run on this machine.
+
+    Attributes:
+        judged: Those that a verdict is made of.
+        advisory: Variants for a GPU on the CPU: what they give decides nothing.
+        absent: Runtimes that a variant targets and that are not installed here.
+    """
+
+    judged: tuple[Candidate, ...]
+    advisory: tuple[Candidate, ...]
+    absent: tuple[str, ...]
+
+
 def verify(
     bundle: Bundle,
     runtimes: tuple[str, ...] = (),
@@ -91,6 +106,35 @@ def verify(
         VariantUnavailableError: No variant of the bundle is meant for a runtime that was named.
         TaskUnsupportedError: This release does not run the task.
     """
+    asked = asked_candidates(bundle, runtimes, threads)
+    verdicts = [verify_candidate(bundle, candidate, progress) for candidate in asked.judged]
+    advice = [
+        _as_advice(bundle, verify_candidate(bundle, candidate, progress))
+        for candidate in asked.advisory
+    ]
+    reasons = _unfit_graphs(bundle)
+    overall: Verdict = "pass"
+    if reasons or any(item.verdict == "fail" for item in verdicts):
+        overall = "fail"
+    elif not verdicts:
+        overall = "not-run"
+    return Verification(overall, (*verdicts, *advice), asked.absent, reasons)
+
+
+def asked_candidates(
+    bundle: Bundle, runtimes: tuple[str, ...] = (), threads: int | None = None
+) -> AskedCandidates:
+    """The candidates of a bundle on this machine.
+
+    Args:
+        bundle: The opened bundle.
+        runtimes: Names; empty for every installed one that a variant targets.
+        threads: Worker threads; None takes the process's whole budget.
+
+    Raises:
+        RuntimeUnavailableError: A runtime that was named is not installed or unknown.
+        VariantUnavailableError: No variant of the bundle is meant for a runtime that was named.
+    """
     targets = {
         target
         for network in bundle.manifest.networks.values()
@@ -108,25 +152,14 @@ def verify(
                 expected=f"one of {', '.join(sorted(targets)) or 'none'}",
             )
     chosen = runtimes or tuple(name for name in here if name in targets)
-    verdicts = [
-        verify_candidate(bundle, candidate, progress)
-        for candidate in candidates_of(bundle.manifest, chosen, threads, tiers=True)
-    ]
     onlookers = tuple(
         name for name in runtimes or here if "int8" in getattr(here[name], "capabilities", ())
     )
-    advice = [
-        _as_advice(bundle, verify_candidate(bundle, candidate, progress))
-        for candidate in advisory_candidates(bundle.manifest, onlookers, threads)
-    ]
-    reasons = _unfit_graphs(bundle)
-    overall: Verdict = "pass"
-    if reasons or any(item.verdict == "fail" for item in verdicts):
-        overall = "fail"
-    elif not verdicts:
-        overall = "not-run"
-    absent = () if runtimes else tuple(sorted(targets - set(here)))
-    return Verification(overall, (*verdicts, *advice), absent, reasons)
+    return AskedCandidates(
+        judged=tuple(candidates_of(bundle.manifest, chosen, threads, tiers=True)),
+        advisory=tuple(advisory_candidates(bundle.manifest, onlookers, threads)),
+        absent=() if runtimes else tuple(sorted(targets - set(here))),
+    )
 
 
 def _unfit_graphs(bundle: Bundle) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, WithJsonSchema
 
 from medsdk.bundle.manifest import ParityRecord, Status, Verdict
+from medsdk.parity.protocol import Requirement
 from medsdk.tasks.strict import FORMAT_VERSION, FormatVersion, Strict
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -175,6 +176,7 @@ class ExportDocument(Document):
     variants: dict[str, dict[str, VariantDocument]]
     known_answers: int
     verification: Verdict
+    requirements: tuple[Requirement, ...]
 
 
 class PackDocument(Document):
@@ -392,22 +394,3 @@ class ErrorDocument(Document):
     """What any command prints with `--json` when it fails."""
 
     error: ErrorFacts
-
-
-DOCUMENTS: dict[str, type[Document]] = {
-    "bench": BenchDocument,
-    "conformance": ConformanceDocument,
-    "demo": DemoDocument,
-    "device-demo": DeviceDemoDocument,
-    "doctor": DoctorDocument,
-    "error": ErrorDocument,
-    "explain": ExplainDocument,
-    "export": ExportDocument,
-    "inspect": InspectDocument,
-    "pack": PackDocument,
-    "run": RunDocument,
-    "tasks": TasksDocument,
-    "unpack": PackDocument,
-    "verify": VerifyDocument,
-}
-"""Name of the schema file to document."""

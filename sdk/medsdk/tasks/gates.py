@@ -7,7 +7,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from medsdk.tasks.decoding import Fraction
 from medsdk.tasks.strict import Strict
@@ -17,6 +23,10 @@ Form = Literal["float", "cpu", "gpu"]
 8-bit per-channel weights. `gpu`: form B, signed symmetric, float bias, no zero points."""
 
 Metric = Literal["accuracy", "mean-of-sensitivity-and-specificity"]
+
+
+Losses = Literal["observed", "proved"]
+"""Whether a loss is held to its limit as it was seen, or by what the cases prove of it."""
 
 
 class FloatGate(Strict):
@@ -36,6 +46,10 @@ class ClassificationGate(Strict):
         max_sensitivity_loss: In absolute terms, at the threshold.
         max_specificity_loss: In absolute terms, at the threshold.
         confidence: Of the one-sided Clopper-Pearson bound.
+        losses: How the two losses are held to their limits. `observed`: the loss that was seen.
+            `proved`: the upper end of its one-sided interval at `confidence`, which is a proof of
+            non-inferiority. Written only where it is not the default, so that a release that does
+            not know it reads every other task as before.
     """
 
     metric: Metric
@@ -44,14 +58,32 @@ class ClassificationGate(Strict):
     max_sensitivity_loss: Fraction = 0.01
     max_specificity_loss: Fraction = 0.01
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    losses: Losses = "observed"
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+        written: dict[str, object] = handler(self)
+        if self.losses == "observed":
+            written.pop("losses", None)
+        return written
 
 
 class SegmentationGate(Strict):
-    """Changes of the Dice coefficient; an emptied mask is a flip."""
+    """Changes of the Dice coefficient; a mask that is emptied, or no longer empty, is a flip.
+
+    Attributes:
+        min_mean_dice_change: Mean of Dice with the truth, INT8's minus FP32's, at least.
+        min_5th_percentile_dice_change: 5th percentile of the same, at least.
+        min_median_dice_to_fp32: Median Dice of INT8's mask with FP32's, at least.
+        max_flip_rate: The upper bound of the rate of flips, at most.
+        confidence: Of that one-sided Clopper-Pearson bound.
+    """
 
     min_mean_dice_change: Annotated[float, Field(le=0)] = -0.005
     min_5th_percentile_dice_change: Annotated[float, Field(le=0)] = -0.02
     min_median_dice_to_fp32: Fraction = 0.98
+    max_flip_rate: Annotated[float, Field(gt=0, le=1)] = 0.02
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
 
 
 class DetectionGate(Strict):
@@ -64,10 +96,19 @@ class DetectionGate(Strict):
 
 
 class RegressionGate(Strict):
-    """Changes of the value, in its own unit."""
+    """Changes of the value, in its own unit; a value that is lost or gained is a flip.
+
+    Attributes:
+        max_mean_change: Mean of the absolute change, at most.
+        max_95th_percentile_change: 95th percentile of the absolute change, at most.
+        max_flip_rate: The upper bound of the rate of flips, at most.
+        confidence: Of that one-sided Clopper-Pearson bound.
+    """
 
     max_mean_change: PositiveFloat
     max_95th_percentile_change: PositiveFloat
+    max_flip_rate: Annotated[float, Field(gt=0, le=1)] = 0.02
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
 
 
 class HeatMapGate(Strict):

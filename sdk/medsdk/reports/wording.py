@@ -1,0 +1,142 @@
+"""What a report says, in English and Japanese: texts are data, `wordings/*.toml`."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Literal, get_args
+
+from medsdk.parity.evidence import Bound, Claim, Level, Measure, Method
+from medsdk.reports.quantities import PLAIN, POINTS, Rounding, fixed, significant, whole
+
+Language = Literal["en", "ja"]
+
+LANGUAGES: tuple[Language, ...] = get_args(Language)
+
+
+class Wording:
+    """The texts of one language."""
+
+    def __init__(self, language: Language, texts: Mapping[str, Mapping[str, str]]) -> None:
+        self.language: Language = language
+        self._texts = texts
+
+    @staticmethod
+    @cache
+    def of(language: Language) -> Wording:
+        """The texts of one language.
+
+        Args:
+            language: Which.
+        """
+        data = (files("medsdk.reports") / "wordings" / f"{language}.toml").read_bytes()
+        return Wording(language, tomllib.loads(data.decode()))
+
+    def text(self, section: str, key: str, **values: str) -> str:
+        """One text, with what it speaks of put in.
+
+        Args:
+            section: A table of the file.
+            key: A key of that table.
+            values: For the places in braces.
+        """
+        return self._texts[section][key].format_map(values)
+
+    def measure(self, measure: Measure) -> str:
+        """Name of a measure."""
+        return self.text("measures", measure)
+
+    def method(self, method: Method) -> str:
+        """Name of a method."""
+        return self.text("methods", method)
+
+    def counted(self, n: int, level: Level) -> str:
+        """How many of what: `1 slice`, `300 slices`."""
+        return self.text("levels-one" if n == 1 else "levels", level, n=whole(n))
+
+    def patients(self, n: int) -> str:
+        """How many patients."""
+        return self.counted(n, "patient")
+
+    def quantity(
+        self,
+        value: float,
+        unit: str,
+        measure: Measure,
+        rounding: Rounding = "nearest",
+    ) -> str:
+        """A number with its unit.
+
+        Args:
+            value: In `unit`.
+            unit: As a claim has it.
+            measure: Says how a `fraction` is shown: percent, points or plain.
+            rounding: `up` for an upper bound, `down` for a lower one.
+        """
+        if unit == "fraction":
+            if measure in PLAIN:
+                return significant(value, 4, rounding)
+            kind = "points" if measure in POINTS else "percent"
+            return self.text("units", kind, value=fixed(value, 2, rounding, 100))
+        number = significant(value, 4, rounding)
+        if unit == "count":
+            return number
+        if unit in self._texts["unit-names"]:
+            unit = self._texts["unit-names"][unit]
+        return self.text("units", "other", value=number, unit=unit) if unit else number
+
+    def bound(self, bound: Bound, unit: str, measure: Measure) -> str:
+        """What a bound allows to say: `under 1.00 %`.
+
+        Args:
+            bound: With one end or two.
+            unit: The claim's.
+            measure: The claim's.
+        """
+        low = "" if bound.low is None else self.quantity(bound.low, unit, measure, "down")
+        high = "" if bound.high is None else self.quantity(bound.high, unit, measure, "up")
+        seen = "seen-" if bound.method == "extremes" else ""
+        if low and high:
+            return self.text("sentences", f"{seen}between", low=low, high=high)
+        if high:
+            return self.text("sentences", f"{seen}under", high=high)
+        return self.text("sentences", f"{seen}over", low=low) if low else ""
+
+    def certainty(self, bound: Bound) -> str:
+        """How a bound was found: `one-sided 95 %, Clopper-Pearson`; empty where by no method."""
+        if bound.method in ("extremes", "none"):
+            return self.method(bound.method)
+        one_sided = bound.low is None or bound.high is None
+        return self.text(
+            "sentences",
+            "one-sided" if one_sided else "two-sided",
+            confidence=significant(bound.confidence * 100, 6),
+            method=self.method(bound.method),
+        )
+
+    def finding(self, claim: Claim) -> str:
+        """What was found, with its n: `0 in 300 slices`, `93.42 % of 152 slices`."""
+        units = self.counted(claim.n, claim.scope.level)
+        if claim.events is not None:
+            return self.text("sentences", "count", events=whole(claim.events), units=units)
+        if claim.value is None:
+            return self.text("sentences", "no-value", units=units)
+        value = self.quantity(claim.value, claim.unit, claim.measure)
+        return self.text("sentences", "estimate", value=value, units=units)
+
+    def statement(self, claim: Claim) -> str:
+        """A claim in one sentence: finding, n, bound, limit, and why."""
+        parts = [self.finding(claim)]
+        if claim.bound is not None:
+            bound = self.bound(claim.bound, claim.unit, claim.measure)
+            if bound:
+                parts.append(f"{bound} ({self.certainty(claim.bound)})")
+        if claim.limit is not None:
+            limit = self.quantity(claim.limit, claim.unit, claim.measure)
+            parts.append(self.text("sentences", "limit", limit=limit))
+        said = self.text(
+            "sentences", "claim", measure=self.measure(claim.measure), said="; ".join(parts)
+        )
+        return f"{said}. {claim.reason}" if claim.reason else said
