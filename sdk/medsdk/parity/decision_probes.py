@@ -21,9 +21,9 @@ def check_probes(manifest: Manifest) -> tuple[str, ...]:
         manifest: The bundle's.
 
     Returns:
-        One sentence each that was decided otherwise, starting with the stage `decide`, and one
-        more that says where the boundary was where that can be told; empty where all agree, and
-        for a bundle without probes.
+        Sentences that start with the stage `decide`: where the boundary was, where that can be
+        told, then one for each probe that was decided otherwise; empty where all agree, and for a
+        bundle without probes.
 
     Raises:
         TaskUnsupportedError: This release does not run the task's rule.
@@ -40,7 +40,7 @@ def check_probes(manifest: Manifest) -> tuple[str, ...]:
             wrong.append(f"decide: {_said(got)} in place of {_said(probe.label)} {probe.where}")
     if not wrong:
         return ()
-    return (*wrong, *_moved(task, manifest.decision_probes))
+    return (*_moved(task, manifest.decision_probes), *wrong)
 
 
 def _said(label: str | None) -> str:
