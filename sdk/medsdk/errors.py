@@ -20,6 +20,8 @@
     ├── KnownAnswerFailedError    1  this machine does not reproduce the known answers
     ├── VariantUnavailableError   2  the bundle has no such variant to run
     ├── OutputNotWritableError    3  a result cannot be written where it was asked for
+    ├── UnpairedResultsError      2  two sets of results that are not of the same cases
+    ├── UnitRefusedError          2  slices that cannot be counted as lesions or studies
     ├── CasesRefusedError         2  a table of cases that cannot be used
     ├── AnswersUnreadableError    4  no file of answers, or a malformed, cut or unfinished one
     ├── AnswersMismatchError      2  answers of something else than what was to go on
@@ -51,6 +53,7 @@ from medsdk.evaluation.errors import (
     CasesRefusedError,
     ReferenceContractError,
 )
+from medsdk.parity.errors import UnitRefusedError, UnpairedResultsError
 from medsdk.pixels.errors import (
     DecoderMissingError,
     KernelUnavailableError,
@@ -105,5 +108,7 @@ __all__ = [
     "TaskUnsupportedError",
     "TensorMismatchError",
     "UndecidableGateError",
+    "UnitRefusedError",
+    "UnpairedResultsError",
     "VariantUnavailableError",
 ]

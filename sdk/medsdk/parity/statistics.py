@@ -1,15 +1,21 @@
-"""The few statistics that a verdict needs, exact, without scipy on the device."""
+"""The few statistics that a verdict needs, exact, without scipy on the device.
+
+Counts may be fractions of a case where cases of one patient are not independent
+(`medsdk.parity.bootstrap.effective_cases`).
+"""
 
 from __future__ import annotations
 
 import math
 
+from medsdk.parity.beta import beta_cumulative, beta_quantile
 
-def binomial_upper_bound(events: int, trials: int, confidence: float) -> float:
+
+def binomial_upper_bound(events: float, trials: float, confidence: float) -> float:
     """One-sided upper Clopper-Pearson bound of a rate.
 
     The largest rate p with P(X <= events | trials, p) >= 1 - confidence (Clopper and Pearson,
-    Biometrika 26, 1934), found by bisection to 1e-12.
+    Biometrika 26, 1934): a quantile of the beta distribution.
 
     Args:
         events: How often it happened, 0..trials.
@@ -22,33 +28,124 @@ def binomial_upper_bound(events: int, trials: int, confidence: float) -> float:
     Raises:
         ValueError: The counts make no sense.
     """
-    if not 0 <= events <= trials or not 0 < confidence < 1:
-        raise ValueError(f"{events} events in {trials} trials at confidence {confidence}")
-    if events == trials:
+    _check(events, trials, confidence)
+    if events >= trials:
         return 1.0
-    low, high = events / trials, 1.0
-    while high - low > 1e-12:
-        middle = (low + high) / 2
-        if _cumulative(events, trials, middle) >= 1 - confidence:
-            low = middle
-        else:
-            high = middle
-    return high
+    if events == 0:
+        return -math.expm1(math.log1p(-confidence) / trials)
+    return beta_quantile(confidence, events + 1, trials - events)
 
 
-def cases_needed(max_rate: float, confidence: float) -> int:
-    """How many cases without a single event put the upper bound at or below a rate.
+def binomial_lower_bound(events: float, trials: float, confidence: float) -> float:
+    """One-sided lower Clopper-Pearson bound of a rate.
 
     Args:
-        max_rate: The rate, above 0.
-        confidence: Of the one-sided bound.
+        events: How often it happened, 0..trials.
+        trials: How often it could have happened.
+        confidence: Of the one-sided interval, for instance 0.95.
 
     Returns:
-        The smallest n with `1 - (1 - confidence) ** (1 / n) <= max_rate`.
+        The bound, 0..1; 0.0 where there were no trials.
+
+    Raises:
+        ValueError: The counts make no sense.
     """
+    _check(events, trials, confidence)
+    if events <= 0:
+        return 0.0
+    if events == trials:
+        return math.exp(math.log1p(-confidence) / trials)
+    return beta_quantile(1 - confidence, events, trials - events + 1)
+
+
+def binomial_interval(events: float, trials: float, confidence: float) -> tuple[float, float]:
+    """Two-sided Clopper-Pearson interval of a rate, half of the error on each side.
+
+    Args:
+        events: How often it happened, 0..trials.
+        trials: How often it could have happened.
+        confidence: Of the two-sided interval, for instance 0.95.
+
+    Returns:
+        Both ends, 0..1; all of it where there were no trials.
+
+    Raises:
+        ValueError: The counts make no sense.
+    """
+    _check(events, trials, confidence)
+    side = (1 + confidence) / 2
+    return (
+        binomial_lower_bound(events, trials, side),
+        binomial_upper_bound(events, trials, side),
+    )
+
+
+def binomial_cumulative(events: int, trials: int, rate: float) -> float:
+    """P(X <= events) of a binomial distribution.
+
+    Args:
+        events: At least -1; the result is 0 below 0 and 1 from `trials` on.
+        trials: How often it could happen.
+        rate: How likely it is each time, 0..1.
+
+    Returns:
+        The probability, 0..1.
+    """
+    if events < 0:
+        return 0.0
+    if events >= trials:
+        return 1.0
+    return beta_cumulative(1 - rate, trials - events, events + 1)
+
+
+def mcnemar_p(one_way: int, other_way: int) -> float:
+    """Exact two-sided p of McNemar's test (Psychometrika 12, 1947).
+
+    It asks whether changes go one way more often than the other. It finds asymmetry and never
+    proves equality: ten changes each way give p = 1.
+
+    Args:
+        one_way: Pairs that changed one way.
+        other_way: Pairs that changed the other way.
+
+    Returns:
+        The probability of so uneven a split, or a more uneven one, were both ways as likely;
+        1.0 where nothing changed.
+    """
+    changed = one_way + other_way
+    return min(1.0, 2 * binomial_cumulative(min(one_way, other_way), changed, 0.5))
+
+
+def cases_needed(max_rate: float, confidence: float, events: int = 0) -> int:
+    """How many cases put the upper bound of a rate at or below a limit.
+
+    Args:
+        max_rate: The limit, above 0.
+        confidence: Of the one-sided bound.
+        events: How many events there may be among them.
+
+    Returns:
+        The smallest n with `binomial_upper_bound(events, n, confidence) <= max_rate`.
+
+    Raises:
+        ValueError: No number of cases shows a rate of 0.
+    """
+    if max_rate <= 0:
+        raise ValueError(f"no number of cases shows a rate of at most {max_rate}")
     if max_rate >= 1:
-        return 1
-    return math.ceil(math.log(1 - confidence) / math.log1p(-max_rate))
+        return max(events, 1)
+    if events == 0:
+        return math.ceil(math.log(1 - confidence) / math.log1p(-max_rate))
+    few, enough = events, 2 * events + 1
+    while binomial_upper_bound(events, enough, confidence) > max_rate:
+        few, enough = enough, 2 * enough
+    while enough - few > 1:
+        middle = (few + enough) // 2
+        if binomial_upper_bound(events, middle, confidence) > max_rate:
+            few = middle
+        else:
+            enough = middle
+    return enough
 
 
 def runs_needed(percentile: float, confidence: float = 0.99) -> int:
@@ -65,7 +162,7 @@ def runs_needed(percentile: float, confidence: float = 0.99) -> int:
         64 for a p90, 662 for a p99, 6636 for a p99.9 at confidence 0.99.
     """
     runs = math.ceil(math.log(1 - confidence) / math.log(percentile))
-    while _cumulative(1, runs, 1 - percentile) > 1 - confidence:
+    while binomial_cumulative(1, runs, 1 - percentile) > 1 - confidence:
         runs += 1
     return runs
 
@@ -84,25 +181,13 @@ def overruns_allowed(runs: int, percentile: float, confidence: float = 0.99) -> 
         where there are too few runs for any estimate.
     """
     allowed = 0
-    while allowed < runs and _cumulative(allowed + 1, runs, 1 - percentile) <= 1 - confidence:
+    while (
+        allowed < runs and binomial_cumulative(allowed + 1, runs, 1 - percentile) <= 1 - confidence
+    ):
         allowed += 1
     return allowed
 
 
-def _cumulative(events: int, trials: int, rate: float) -> float:
-    """P(X <= events) of a binomial distribution, summed in logarithms."""
-    if rate <= 0.0:
-        return 1.0
-    if rate >= 1.0:
-        return 1.0 if events >= trials else 0.0
-    log_rate, log_rest = math.log(rate), math.log1p(-rate)
-    return math.fsum(
-        math.exp(
-            math.lgamma(trials + 1)
-            - math.lgamma(k + 1)
-            - math.lgamma(trials - k + 1)
-            + k * log_rate
-            + (trials - k) * log_rest
-        )
-        for k in range(events + 1)
-    )
+def _check(events: float, trials: float, confidence: float) -> None:
+    if not 0 <= events <= trials or not 0 < confidence < 1:
+        raise ValueError(f"{events} events in {trials} trials at confidence {confidence}")
