@@ -113,7 +113,8 @@ def _bfloat16_weights(data: bytes) -> bytes:
         array = numpy_helper.to_array(tensor)
         if array.dtype == np.float32:
             tensor.CopyFrom(numpy_helper.from_array(to_bfloat16(array), tensor.name))
-    return model.SerializeToString()
+    rounded: bytes = model.SerializeToString()
+    return rounded
 
 
 class _InRuntime(AbstractContextManager[None]):

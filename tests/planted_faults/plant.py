@@ -13,7 +13,6 @@ Stage = Literal[
     "inputs",
     "cases",
     "open",
-    "pixels",
     "preprocess",
     "network",
     "decode",
@@ -21,8 +20,8 @@ Stage = Literal[
     "series",
     "mask",
 ]
-"""Where an alarm says the fault is; `inputs` are those of an export, `cases` those of a measurement.
-"""
+"""Where the fault is said to be: `inputs` of an export, `cases` of a measurement, `series` and
+`mask` of a whole, and the stages of `medsdk verify`."""
 
 
 @dataclass(frozen=True)
