@@ -9,7 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import beta, binom
 
-from medsdk.parity.classification import binary_metrics, judge_classification
+from medsdk.parity.classification import judge_classification
+from medsdk.parity.metrics import binary_metrics
 from medsdk.parity.statistics import (
     binomial_upper_bound,
     cases_needed,
@@ -163,9 +164,9 @@ def test_more_than_two_labels_are_each_held_against_the_rest() -> None:
 
 
 def test_lengths_that_differ_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"truths|argument"):
+    with pytest.raises(ValueError, match="truths"):
         judge_classification(GATE, "tumour", ["none"], ["none", "none"], ["none", "none"])
-    with pytest.raises(ValueError, match=r"zip|shorter|longer"):
+    with pytest.raises(ValueError, match="truths"):
         judge_classification(GATE, "tumour", ["none"], ["none"], ["none", "none"])
 
 

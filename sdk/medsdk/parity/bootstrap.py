@@ -170,3 +170,24 @@ def quantile_cases_needed(share: float, confidence: float) -> int:
         The smallest n with share ** n <= 1 - confidence.
     """
     return math.ceil(math.log(1 - confidence) / math.log(share))
+
+
+def widened(
+    interval: tuple[float, float] | None, estimate: float, room: float
+) -> tuple[float, float]:
+    """An interval that claims no more than its number of cases allows.
+
+    Where nothing happened in any case, every resample agrees and a bootstrap's interval has no
+    width, however few the cases.
+
+    Args:
+        interval: Of the bootstrap; None where no resample had a value.
+        estimate: What it is of.
+        room: What no event in so many cases leaves open, each case moving the estimate by one
+            over their number: `binomial_upper_bound(0, n, ...)`.
+
+    Returns:
+        The interval, at least `room` wide on each side of the estimate.
+    """
+    low, high = interval or (estimate, estimate)
+    return min(low, estimate - room), max(high, estimate + room)

@@ -1,50 +1,46 @@
-"""Parity of a classifier's decisions on labelled cases."""
+"""Parity of a classifier's decisions. `docs/parity.md` says what each claim means."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 from medsdk.bundle.manifest import Verdict
-from medsdk.parity.statistics import binomial_upper_bound, cases_needed
+from medsdk.evaluation.answers import Answer
+from medsdk.parity import change_claims, rates
+from medsdk.parity.change_charts import (
+    agreement_table,
+    probability_charts,
+    worst_answers,
+    worst_changes,
+)
+from medsdk.parity.decisions import (
+    ERROR,
+    INDETERMINATE,
+    NO_RESULT,
+    Pairs,
+    Rate,
+    Said,
+    paired_answers,
+    paired_labels,
+    said,
+)
+from medsdk.parity.evidence import Claim, Evidence, Scope
+from medsdk.parity.metrics import BinaryMetrics, judged_labels, metrics_of
+from medsdk.parity.pairing import PairedCase
 from medsdk.tasks.gates import ClassificationGate
 
 
 @dataclass(frozen=True)
-class BinaryMetrics:
-    """Metrics at the task's threshold, each by its name; None without a denominator.
-
-    Sensitivity and specificity are of one label against the rest.
-    """
-
-    accuracy: float | None
-    sensitivity: float | None
-    specificity: float | None
-    mean_of_sensitivity_and_specificity: float | None
-
-    def as_dict(self) -> dict[str, float | None]:
-        """For a record."""
-        return {
-            "accuracy": self.accuracy,
-            "sensitivity": self.sensitivity,
-            "specificity": self.specificity,
-            "mean_of_sensitivity_and_specificity": self.mean_of_sensitivity_and_specificity,
-        }
-
-    def named(self, metric: str) -> float | None:
-        """The metric that a gate names."""
-        return self.as_dict()[metric.replace("-", "_")]
-
-
-@dataclass(frozen=True)
 class ClassificationParity:
-    """INT8 against FP32 on the same labelled cases.
+    """INT8 against FP32 on the same labelled cases, as a bundle records it.
 
     Attributes:
         cases: Number of cases, n.
         flips: Cases that the two decide differently.
-        flips_to_positive: Of those, FP32 negative and the variant positive.
-        flips_to_negative: Of those, FP32 positive and the variant negative.
+        flips_to_positive: Of those, the variant positive and FP32 not.
+        flips_to_negative: Of those, FP32 positive and the variant not.
         flip_rate_upper_bound: One-sided Clopper-Pearson bound at the gate's confidence.
         reference: FP32's metrics.
         variant: The variant's metrics.
@@ -63,36 +59,13 @@ class ClassificationParity:
     reasons: tuple[str, ...]
 
 
-def binary_metrics(
-    truths: Sequence[str], decisions: Sequence[str | None], positive: str
-) -> BinaryMetrics:
-    """Accuracy, sensitivity and specificity of decisions.
-
-    Args:
-        truths: The true labels.
-        decisions: The decided labels; None (indeterminate) counts as wrong.
-        positive: The label that sensitivity speaks of.
-
-    Returns:
-        The metrics, each 0..1.
-    """
-    right = [truth == decision for truth, decision in zip(truths, decisions, strict=True)]
-    pairs = list(zip(truths, decisions, strict=True))
-    of_positive = [decision == positive for truth, decision in pairs if truth == positive]
-    of_negative = [
-        decision not in (positive, None) for truth, decision in pairs if truth != positive
-    ]
-    sensitivity, specificity = _rate(of_positive), _rate(of_negative)
-    mean = None if sensitivity is None or specificity is None else (sensitivity + specificity) / 2
-    return BinaryMetrics(_rate(right), sensitivity, specificity, mean)
-
-
 def judge_classification(
     gate: ClassificationGate,
     positive: str,
     truths: Sequence[str],
     reference: Sequence[str | None],
     variant: Sequence[str | None],
+    labels: Sequence[str] = (),
 ) -> ClassificationParity:
     """Hold a variant's decisions against FP32's by the task's gate.
 
@@ -102,6 +75,7 @@ def judge_classification(
         truths: The true labels.
         reference: FP32's decisions, None where indeterminate.
         variant: The variant's decisions, in the same order.
+        labels: The labels that a decision may be; those that occur where none are given.
 
     Returns:
         Counts, metrics and the verdict.
@@ -109,72 +83,166 @@ def judge_classification(
     Raises:
         ValueError: The three do not have one length.
     """
-    pairs = list(zip(reference, variant, strict=True))
-    count = len(truths)
-    if count != len(pairs):
-        raise ValueError(f"{count} truths for {len(pairs)} decisions")
-    flips = sum(a != b for a, b in pairs)
-    bound = binomial_upper_bound(flips, count, gate.confidence) if count else 1.0
-    before = binary_metrics(truths, reference, positive)
-    after = binary_metrics(truths, variant, positive)
-    failures, missing = [], []
-
-    needed = cases_needed(gate.max_flip_rate, gate.confidence)
-    if bound > gate.max_flip_rate:
-        reason = (
-            f"{flips} of {count} decisions flipped: the rate is under {bound:.2%} at "
-            f"{gate.confidence:.0%} confidence, the gate is {gate.max_flip_rate:.2%}"
-        )
-        if count < needed:
-            missing.append(f"{reason}; {needed} cases without a flip would decide it")
-        else:
-            failures.append(reason)
-    if before.sensitivity is None or before.specificity is None:
-        missing.append("sensitivity and specificity need positive and negative cases")
-    old, new = before.named(gate.metric), after.named(gate.metric)
-    if old is not None and new is not None and new < gate.min_metric_ratio * old:
-        failures.append(
-            f"{gate.metric} {new:.4f} is below {gate.min_metric_ratio:.2%} of FP32's {old:.4f}"
-        )
-    labels = {positive, *truths}
-    # Of two labels, each one's sensitivity is the other's specificity.
-    for label in sorted(labels) if len(labels) > 2 else (positive,):
-        failures += _losses(
-            gate,
-            label,
-            binary_metrics(truths, reference, label),
-            binary_metrics(truths, variant, label),
-        )
-    verdict: Verdict = "fail" if failures else "not-conclusive" if missing else "pass"
+    seen = {positive, *truths, *reference, *variant} - {None}
+    names = tuple(labels) or tuple(sorted(str(name) for name in seen))
+    pairs, index = paired_labels(names, truths, reference, variant), names.index(positive)
+    claims = tuple(change_claims.gated(gate, index, pairs, Scope()))
+    beside = change_claims.directions(gate, positive, pairs, Scope())
+    counts = {claim.measure: claim for claim in (*claims, *beside)}
+    flips = counts["flips"]
+    evidence = Evidence(claims=claims)
+    assert flips.bound is not None
+    assert flips.bound.high is not None
     return ClassificationParity(
-        cases=count,
-        flips=flips,
-        flips_to_positive=sum(a != b and b == positive for a, b in pairs),
-        flips_to_negative=sum(a != b and a == positive for a, b in pairs),
-        flip_rate_upper_bound=bound,
-        reference=before,
-        variant=after,
-        verdict=verdict,
-        reasons=(*failures, *missing),
+        cases=flips.n,
+        flips=flips.events or 0,
+        flips_to_positive=counts["flips-to-positive"].events or 0,
+        flips_to_negative=counts["flips-to-negative"].events or 0,
+        flip_rate_upper_bound=flips.bound.high,
+        reference=metrics_of(pairs.reference, index),
+        variant=metrics_of(pairs.variant, index),
+        verdict=evidence.verdict,
+        reasons=tuple(dict.fromkeys(evidence.reasons)),
     )
 
 
-def _losses(
-    gate: ClassificationGate, label: str, before: BinaryMetrics, after: BinaryMetrics
-) -> list[str]:
-    """What of one label against the rest falls by more than the gate allows."""
-    found = []
-    for name, limit in (
-        ("sensitivity", gate.max_sensitivity_loss),
-        ("specificity", gate.max_specificity_loss),
-    ):
-        was, now = before.named(name), after.named(name)
-        if was is not None and now is not None and was - now > limit + 1e-12:
-            found.append(
-                f"{name} for {label!r} falls from {was:.4f} to {now:.4f}, by more than {limit:.2%}"
-            )
-    return found
+def change_evidence(
+    gate: ClassificationGate,
+    labels: Sequence[str],
+    positive: str,
+    cases: Sequence[PairedCase],
+    scope: Scope,
+) -> Evidence:
+    """Hold a variant's answers against a reference's by the task's gate.
+
+    Cases without a truth count for flips and agreement, not for sensitivity or specificity. An
+    answer that is lost or gained is a flip. A case where both sides ended in an error, or where
+    no network was run on either, is no agreement: it is counted in the claim `cases` alone.
+
+    Args:
+        gate: The task's gate, written before anything was measured.
+        labels: The labels that an answer may be.
+        positive: The label that sensitivity speaks of.
+        cases: Of `medsdk.parity.pairing.paired`; at another level than `slice` of the answers
+            that `medsdk.parity.levels.at_level` gave.
+        scope: Of which part the evidence is; `level` names what a case is.
+
+    Returns:
+        Claims, charts and worst cases.
+
+    Raises:
+        ValueError: A truth, an answer or `positive` is none of the labels.
+    """
+    everything = paired_answers(labels, cases)
+    compared = everything.compared
+    pairs = everything.chosen(compared)
+    kept = [case for case, among in zip(cases, compared, strict=True) if among]
+    index = list(labels).index(positive)
+    claims = (
+        _compared(everything, scope),
+        *change_claims.gated(gate, index, pairs, scope),
+        *change_claims.directions(gate, positive, pairs, scope),
+        *change_claims.agreements(gate, index, pairs, scope),
+        *change_claims.probability_changes(gate, kept, scope),
+        *change_claims.flips_by_patient(gate, pairs, scope),
+    )
+    table = agreement_table(
+        scope,
+        labels,
+        everything.reference.answers,
+        everything.variant.answers,
+        truth=False,
+    )
+    return Evidence(
+        claims=claims,
+        charts=(table, *probability_charts(positive, kept, scope)),
+        worst=worst_changes(cases, scope),
+    )
 
 
-def _rate(right: Sequence[bool]) -> float | None:
-    return sum(right) / len(right) if right else None
+def metric_evidence(
+    labels: Sequence[str],
+    positive: str,
+    answers: Sequence[Answer],
+    scope: Scope,
+    confidence: float = 0.95,
+) -> Evidence:
+    """Hold one candidate's answers against the truth: no gate, all claims `advisory`.
+
+    An answer that is not there (indeterminate, no result, an error) is no right one.
+
+    Args:
+        labels: The labels that an answer may be.
+        positive: The label that sensitivity speaks of; of more than two labels each is held
+            against the rest.
+        answers: One a case.
+        scope: Of which part the evidence is.
+        confidence: Of the two-sided intervals.
+
+    Returns:
+        Accuracy, and sensitivity, specificity and their mean, each by its name.
+
+    Raises:
+        ValueError: A truth, an answer or `positive` is none of the labels.
+    """
+    side = said(labels, answers)
+    known = side.known
+    claims = [
+        _labelled(side, scope),
+        rates.rate("accuracy", scope, known, side.right, side.patients, confidence),
+    ]
+    for index in judged_labels(labels, list(labels).index(positive)):
+        named = scope.model_copy(update={"label": labels[index]})
+        for name in get_args(Rate):
+            among, right = side.rated(name, index)
+            claims.append(rates.rate(name, named, among, right, side.patients, confidence))
+        claims.append(rates.mean_of_both(side, index, named, confidence))
+    table = agreement_table(scope, labels, side.truths[known], side.answers[known], truth=True)
+    return Evidence(claims=tuple(claims), charts=(table,), worst=worst_answers(answers, scope))
+
+
+def _compared(pairs: Pairs, scope: Scope) -> Claim:
+    """How many cases say something about the two, and why the others do not."""
+    used = pairs.compared
+    n, events = len(used), int(used.sum())
+    told = [
+        f"{int((side.answers == code).sum())} {what} of the {name}"
+        for name, side in (("reference", pairs.reference), ("variant", pairs.variant))
+        for code, what in _WITHOUT
+        if (side.answers == code).any()
+    ]
+    if events < n:
+        told.insert(
+            0, f"{n - events} of {n} cases have no answer on either side and are not compared"
+        )
+    return _count(scope, n, events, rates.people(pairs.patients), told)
+
+
+_WITHOUT = ((INDETERMINATE, "indeterminate"), (NO_RESULT, "without result"), (ERROR, "errors"))
+
+
+def _labelled(side: Said, scope: Scope) -> Claim:
+    """How many cases have a truth, and how many answers are none."""
+    known = side.known
+    n, events = len(known), int(known.sum())
+    told = [
+        f"{int((side.answers == code).sum())} {what}"
+        for code, what in _WITHOUT
+        if (side.answers == code).any()
+    ]
+    if events < n:
+        told.insert(0, f"{n - events} of {n} cases have no truth")
+    return _count(scope, n, events, rates.people(side.patients), told)
+
+
+def _count(scope: Scope, n: int, events: int, patients: int, told: Sequence[str]) -> Claim:
+    return Claim(
+        measure="cases",
+        scope=scope,
+        n=n,
+        patients=patients,
+        events=events,
+        value=events / n if n else None,
+        verdict="advisory",
+        reason="; ".join(told),
+    )

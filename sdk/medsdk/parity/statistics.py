@@ -51,9 +51,9 @@ def binomial_lower_bound(events: float, trials: float, confidence: float) -> flo
         ValueError: The counts make no sense.
     """
     _check(events, trials, confidence)
-    if events <= 0:
+    if events == 0:
         return 0.0
-    if events == trials:
+    if events >= trials:
         return math.exp(math.log1p(-confidence) / trials)
     return beta_quantile(1 - confidence, events, trials - events + 1)
 
@@ -189,5 +189,6 @@ def overruns_allowed(runs: int, percentile: float, confidence: float = 0.99) -> 
 
 
 def _check(events: float, trials: float, confidence: float) -> None:
-    if not 0 <= events <= trials or not 0 < confidence < 1:
+    # Fractions of a case are products; their last digit may exceed the number of trials.
+    if not 0 <= events <= trials * (1 + 1e-12) or not 0 < confidence < 1:
         raise ValueError(f"{events} events in {trials} trials at confidence {confidence}")

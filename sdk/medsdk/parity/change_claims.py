@@ -1,0 +1,249 @@
+"""Claims about a change of a classifier: those that a gate decides, and those beside them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import get_args
+
+import numpy as np
+
+from medsdk.bundle.manifest import Verdict
+from medsdk.parity import rates
+from medsdk.parity._decidable import ROUNDING, cases_that_prove
+from medsdk.parity.bootstrap import patient_codes, quantile_cases_needed, quantile_upper_bound
+from medsdk.parity.change_charts import probability_change
+from medsdk.parity.decisions import Flags, Pairs, Rate, called_other
+from medsdk.parity.evidence import Bound, Claim, Measure, Scope
+from medsdk.parity.metrics import judged_labels, metrics_of
+from medsdk.parity.pairing import PairedCase
+from medsdk.parity.statistics import mcnemar_p
+from medsdk.tasks.gates import ClassificationGate
+
+ALARM_P = 0.05
+"""Below it the split of the flips is called one-sided."""
+
+
+def gated(gate: ClassificationGate, positive: int, pairs: Pairs, scope: Scope) -> Iterator[Claim]:
+    """The claims that decide, and the same of what the gate does not name."""
+    yield _flips(gate, pairs, scope)
+    yield _ratio(gate, positive, pairs, scope)
+    labels = pairs.reference.labels
+    for index in judged_labels(labels, positive):
+        changed = rates.changes(pairs, index, scope, gate.confidence)
+        if index == positive:
+            yield changed["accuracy-change"]
+            yield changed["mean-of-sensitivity-and-specificity-change"]
+        for name in get_args(Rate):
+            yield from _loss(gate, name, index, pairs, changed)
+
+
+def _flips(gate: ClassificationGate, pairs: Pairs, scope: Scope) -> Claim:
+    flips = pairs.flipped
+    claim = rates.upper(
+        "flips", scope, len(flips), int(flips.sum()), rates.people(pairs.patients), gate.confidence
+    )
+    needed = cases_that_prove(gate.max_flip_rate, gate.confidence)
+    high = _high(claim)
+    verdict: Verdict = "pass"
+    reason = ""
+    if high > gate.max_flip_rate:
+        verdict = "fail" if needed is not None and claim.n >= needed else "not-conclusive"
+        reason = (
+            f"{claim.events} of {claim.n} decisions flipped: the rate is under {_up(high)} at "
+            f"{_confidence(gate)} confidence, the gate is {gate.max_flip_rate:.2%}"
+        )
+        if verdict == "not-conclusive":
+            reason += f"; {needed or 'no number of'} cases without a flip would decide it"
+    return _judged(claim, gate.max_flip_rate, needed, verdict, reason)
+
+
+def _ratio(gate: ClassificationGate, positive: int, pairs: Pairs, scope: Scope) -> Claim:
+    old = metrics_of(pairs.reference, positive).named(gate.metric)
+    new = metrics_of(pairs.variant, positive).named(gate.metric)
+    known = pairs.reference.known
+    verdict: Verdict = "pass"
+    reason = ""
+    if old is None or new is None:
+        verdict, reason = "not-conclusive", f"{gate.metric} needs {_NEEDED[gate.metric]}"
+    elif new < gate.min_metric_ratio * old - ROUNDING:
+        verdict = "fail"
+        reason = (
+            f"{gate.metric} {new:.4f} is below {gate.min_metric_ratio:.2%} of the reference's "
+            f"{old:.4f}"
+        )
+    return Claim(
+        measure="metric-ratio",
+        scope=scope,
+        n=int(known.sum()),
+        patients=rates.people(pairs.patients[known]),
+        value=new / old if old and new is not None else None,
+        limit=gate.min_metric_ratio,
+        needed=1,
+        verdict=verdict,
+        reason=reason,
+    )
+
+
+_NEEDED = {
+    "accuracy": "cases with a truth",
+    "mean-of-sensitivity-and-specificity": "positive and negative cases",
+    "sensitivity": "a case of it: sensitivity and specificity need positive and negative cases",
+    "specificity": "a case of another label: sensitivity and specificity need positive and "
+    "negative cases",
+}
+
+_SEEN: dict[Rate, Measure] = {
+    "sensitivity": "sensitivity-change",
+    "specificity": "specificity-change",
+}
+_PROVED: dict[Rate, Measure] = {
+    "sensitivity": "sensitivity-non-inferiority",
+    "specificity": "specificity-non-inferiority",
+}
+
+
+def _loss(
+    gate: ClassificationGate,
+    name: Rate,
+    label: int,
+    pairs: Pairs,
+    changed: Mapping[Measure, Claim],
+) -> Iterator[Claim]:
+    """What a rate loses as seen, and what the cases prove of it; the gate says which decides."""
+    limit = {
+        "sensitivity": gate.max_sensitivity_loss,
+        "specificity": gate.max_specificity_loss,
+    }[name]
+    proved = gate.losses == "proved"
+    among, before = pairs.reference.rated(name, label)
+    _, after = pairs.variant.rated(name, label)
+    text = f"{name} for {pairs.reference.labels[label]!r}"
+
+    seen = changed[_SEEN[name]]
+    verdict: Verdict = "advisory" if proved else "pass"
+    reason = ""
+    if not proved and seen.value is None:
+        verdict, reason = "not-conclusive", f"{text} needs {_NEEDED[name]}"
+    elif not proved and seen.value is not None and -seen.value > limit + ROUNDING:
+        verdict = "fail"
+        was, now = before.sum() / among.sum(), after.sum() / among.sum()
+        reason = f"{text} falls from {was:.4f} to {now:.4f}, by more than {limit:.2%}"
+    yield _judged(seen, -limit, 1, verdict, reason)
+
+    lost = rates.loss(
+        _PROVED[name], seen.scope, among, before, after, pairs.patients, gate.confidence
+    )
+    needed = cases_that_prove(limit, gate.confidence)
+    high = _high(lost)
+    verdict, reason = ("pass" if proved else "advisory"), ""
+    if high > limit:
+        enough = needed is not None and rates.worth(pairs.patients[among]) >= needed
+        if proved:
+            verdict = "fail" if enough else "not-conclusive"
+        reason = (
+            f"{text}: {lost.events} of {lost.n} cases newly lost, which proves a loss under "
+            f"{_up(high)} at {_confidence(gate)} confidence, the limit is {limit:.2%}"
+        )
+        if not enough:
+            reason += f"; {needed or 'no number of'} cases of as many patients would decide it"
+    yield _judged(lost, limit, needed, verdict, reason)
+
+
+def directions(
+    gate: ClassificationGate, positive: str, pairs: Pairs, scope: Scope
+) -> Iterator[Claim]:
+    """Where the flips go, and whether they go one way."""
+    labels = pairs.reference.labels
+    index = labels.index(positive)
+    named = scope.model_copy(update={"label": positive})
+    before, after = pairs.reference.answers == index, pairs.variant.answers == index
+    gained, lost = int((after & ~before).sum()), int((before & ~after).sum())
+    n, patients = len(before), rates.people(pairs.patients)
+    yield rates.upper("flips-to-positive", named, n, gained, patients, gate.confidence)
+    yield rates.upper("flips-to-negative", named, n, lost, patients, gate.confidence)
+    p = mcnemar_p(gained, lost)
+    way = "to" if gained > lost else "away from"
+    yield Claim(
+        measure="asymmetry",
+        scope=named,
+        n=n,
+        patients=patients,
+        value=p,
+        bound=Bound(confidence=1 - ALARM_P, method="mcnemar-exact"),
+        verdict="advisory",
+        reason=f"flips go one way, {way} {positive!r}: {gained} to it and {lost} away from it"
+        if p < ALARM_P
+        else "",
+    )
+
+
+def agreements(
+    gate: ClassificationGate, positive: int, pairs: Pairs, scope: Scope
+) -> Iterator[Claim]:
+    """Positive and negative agreement, never in one number."""
+    named = scope.model_copy(update={"label": pairs.reference.labels[positive]})
+    before, after = pairs.reference.answers, pairs.variant.answers
+    both: tuple[tuple[Measure, Flags, Flags], ...] = (
+        ("positive-agreement", before == positive, after == positive),
+        ("negative-agreement", called_other(before, positive), called_other(after, positive)),
+    )
+    for measure, among, kept in both:
+        yield rates.agreement(measure, named, among, kept, pairs.patients, gate.confidence)
+
+
+def probability_changes(
+    gate: ClassificationGate, cases: Sequence[PairedCase], scope: Scope
+) -> Iterator[Claim]:
+    """Mean and 95th percentile of the largest absolute change of a label's probability."""
+    found = [(case.patient, probability_change(case)) for case in cases]
+    sizes = np.array([size for _, size in found if size is not None], np.float64)
+    patients = patient_codes([patient for patient, size in found if size is not None])
+    yield rates.mean_change("probability-change-mean", scope, sizes, patients, gate.confidence)
+    bound, needed = None, quantile_cases_needed(0.95, gate.confidence)
+    if sizes.size:
+        independent = rates.worth(patients)
+        high = quantile_upper_bound(sizes, 0.95, gate.confidence, independent)
+        if high is not None:
+            bound = Bound(high=high, confidence=gate.confidence, method="order-statistic")
+    yield Claim(
+        measure="probability-change-95th-percentile",
+        scope=scope,
+        n=len(sizes),
+        patients=rates.people(patients),
+        value=float(np.quantile(sizes, 0.95)) if sizes.size else None,
+        bound=bound,
+        verdict="advisory",
+        reason="" if bound else f"{needed} cases of as many patients would bound it",
+    )
+
+
+def flips_by_patient(gate: ClassificationGate, pairs: Pairs, scope: Scope) -> Iterator[Claim]:
+    """Patients with a flip, where cases share a patient: these are independent of each other."""
+    patients = rates.people(pairs.patients)
+    if patients == len(pairs.patients):
+        return
+    named = scope.model_copy(update={"level": "patient"})
+    touched = rates.people(pairs.patients[pairs.flipped])
+    yield rates.upper("flips", named, patients, touched, patients, gate.confidence)
+
+
+def _judged(claim: Claim, limit: float, needed: int | None, verdict: Verdict, reason: str) -> Claim:
+    return Claim.model_validate(
+        {**dict(claim), "limit": limit, "needed": needed, "verdict": verdict, "reason": reason}
+    )
+
+
+def _high(claim: Claim) -> float:
+    assert claim.bound is not None
+    assert claim.bound.high is not None
+    return claim.bound.high
+
+
+def _up(rate: float) -> str:
+    """In percent, never less than it is."""
+    return f"{math.ceil(rate * 1e4 - 1e-9) / 1e4:.2%}"
+
+
+def _confidence(gate: ClassificationGate) -> str:
+    return f"{100 * gate.confidence:g}%"
