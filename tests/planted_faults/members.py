@@ -18,7 +18,7 @@ from medsdk_runtimes import Array, Settings, runtime
 from tests.planted_faults.plant import Alarm
 from tests.planted_faults.workshop import Workshop, dicom, graph, prepared
 
-TOLERANCE = {"logits": 1e-4}
+TOLERANCE = 1e-4
 SLICES = 6
 SPACING_MM = 5.0
 
@@ -80,8 +80,10 @@ def held_to_references(
     """Every member against its own reference; what explains a disagreement of several first."""
     alarms = []
     for name, mine, other in zip(names, got, want, strict=True):
-        for text in beyond(compare_outputs({"logits": mine}, {"logits": other}), TOLERANCE):
-            replaced = explain_replaced(name, mine, dict(zip(names, want, strict=True)))
+        for text in beyond(
+            compare_outputs({"logits": mine}, {"logits": other}), {"logits": TOLERANCE}
+        ):
+            replaced = explain_replaced(name, mine, dict(zip(names, want, strict=True)), TOLERANCE)
             alarms.append(Alarm(stage, f"{name}: {text}" + (f"; {replaced}" if replaced else "")))
-    order = explain_order(got, want, what) if alarms else None
+    order = explain_order(got, want, what, TOLERANCE) if alarms else None
     return [Alarm("series", order)] if order else alarms

@@ -212,10 +212,12 @@ class Workshop:
 
     Args:
         folder: Where everything goes.
+        seed: Of every image and weight.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, seed: int = 0) -> None:
         self.folder = folder
+        self._seed = seed
 
     @cached_property
     def colour(self) -> Path:
@@ -230,7 +232,7 @@ class Workshop:
     @cached_property
     def constants(self) -> dict[str, NDArray[np.float32]]:
         """The weights of the colour bundle's network."""
-        model = onnx.load(self.folder / "colour/model.onnx")
+        model = onnx.load(self.colour.with_name("model.onnx"))
         return {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
 
     @contextmanager
@@ -251,19 +253,20 @@ class Workshop:
         (place / "cases").mkdir()
         (place / "task.toml").write_text(task_text(kind), encoding="utf-8")
         task = read_task(place / "task.toml")
-        images = [kind.image(number, number % 2 == 0) for number in range(24)]
+        start = 10_000 * self._seed
+        images = [kind.image(start + number, number % 2 == 0) for number in range(24)]
         for number, pixels in enumerate(images):
             data = dicom(pixels, kind.modality, number)
             (place / f"calibration/{number}.dcm").write_bytes(data)
         rows = ["path,truth,patient,stratum"]
         for number in range(1000, 1000 + kind.cases):
-            data = dicom(kind.image(number, number % 2 == 0), kind.modality, number)
+            data = dicom(kind.image(start + number, number % 2 == 0), kind.modality, start + number)
             (place / f"cases/{number}.dcm").write_bytes(data)
             truth = POSITIVE if number % 2 == 0 else NEGATIVE
             rows.append(f"{number}.dcm,{truth},p{number},all")
         (place / "cases/cases.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
         tensors = prepared(task, [dicom(pixels, kind.modality, 1) for pixels in images])
-        constants = fitted(tensors, [number % 2 == 0 for number in range(24)], seed=7)
+        constants = fitted(tensors, [number % 2 == 0 for number in range(24)], 7 + self._seed)
         outputs = tuple(output.name for output in task.networks[ROLE].outputs)
         onnx.save(graph(constants, outputs), place / "model.onnx")
         request = ExportRequest(

@@ -38,13 +38,16 @@ def same(first: Array, second: Array, within: float | None = None) -> bool:
     return bool((np.abs(a - b) <= within).all())
 
 
-def explain_order(got: Sequence[Array], want: Sequence[Array], what: str) -> str | None:
+def explain_order(
+    got: Sequence[Array], want: Sequence[Array], what: str, within: float | None = None
+) -> str | None:
     """Whether members (channels, slices, folds, labels) agree once they are put in another order.
 
     Args:
         got: The members as they are.
         want: The members as they should be, as many.
         what: Their name in the plural.
+        within: How far two values may differ; None for the rounding of float32.
 
     Returns:
         A sentence without its full stop; None where no other order explains it.
@@ -52,7 +55,7 @@ def explain_order(got: Sequence[Array], want: Sequence[Array], what: str) -> str
     count = len(want)
     if len(got) != count or count < 2:
         return None
-    matches = [[same(mine, other) for mine in got] for other in want]
+    matches = [[same(mine, other, within) for mine in got] for other in want]
     as_is, backwards = tuple(range(count)), tuple(reversed(range(count)))
     every = permutations(as_is) if count <= _MOST_MEMBERS else ()
     for order in chain([backwards], every):
@@ -66,16 +69,19 @@ def explain_order(got: Sequence[Array], want: Sequence[Array], what: str) -> str
     return None
 
 
-def explain_replaced(name: str, got: Array, stored: Mapping[str, Array]) -> str | None:
+def explain_replaced(
+    name: str, got: Array, stored: Mapping[str, Array], within: float | None = None
+) -> str | None:
     """Whether what one member gave is what another one should have given.
 
     Args:
         name: The member's.
         got: What it gave.
         stored: What every member should give, by name.
+        within: How far two values may differ; None for the rounding of float32.
     """
     for other, array in stored.items():
-        if other != name and same(got, array):
+        if other != name and same(got, array, within):
             return f"{name} gives what {other} should give: one stands in place of the other"
     return None
 
@@ -120,19 +126,20 @@ def linear_relation(got: Array, want: Array) -> tuple[float, float] | None:
     return (factor, offset) if fits and factor != 0.0 else None
 
 
-def where_it_is(got: Array, want: Array, words: Sequence[str]) -> str:
+def where_it_is(got: Array, want: Array, words: Sequence[str], within: float | None = None) -> str:
     """The place of the largest difference, and which members of the first axis are off alone.
 
     Args:
         got: Without NaN.
         want: Of the same shape.
         words: Name of each axis.
+        within: A member is off where a value differs by more; None for the rounding of float32.
     """
     gaps = np.abs(got.astype(np.float64) - want.astype(np.float64))
     at = tuple(int(index) for index in np.unravel_index(int(gaps.argmax()), gaps.shape))
     place = ", ".join(f"{word} {index}" for word, index in zip(words, at, strict=True))
     found = f"largest at {place}: {got[at]:.6g} in place of {want[at]:.6g}"
-    off = [bool(member.any()) for member in gaps > EQUAL * max(1.0, float(np.abs(want).max()))]
+    off = [not same(*pair, within) for pair in zip(got, want, strict=True)]
     if len(off) > 1 and sum(off) == 1:
         found += f"; only {words[0]} {off.index(True)} is off"
     return found

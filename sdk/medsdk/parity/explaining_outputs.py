@@ -27,13 +27,14 @@ def to_bfloat16(array: Array) -> NDArray[np.float32]:
 
 
 def explain_output(
-    got: Array, want: Array, others: Mapping[str, Array] | None = None
+    got: Array, want: Array, tolerance: float, others: Mapping[str, Array] | None = None
 ) -> str | None:
     """What is wrong with one output of a network.
 
     Args:
         got: What it gave, first axis the batch of 1.
         want: What it should have given.
+        tolerance: How far a value may differ.
         others: What else is stored of it, by a description ("variant 'int8-cpu'").
 
     Returns:
@@ -48,14 +49,14 @@ def explain_output(
     if not np.isfinite(want).all():
         return "the stored output is not finite"
     words = ["value", "row", "column"] if got.ndim <= 4 else ["axis"] * (got.ndim - 1)
-    found = [where_it_is(got[0], want[0], words[: got.ndim - 1])]
+    found = [where_it_is(got[0], want[0], words[: got.ndim - 1], tolerance)]
     for other, array in (others or {}).items():
-        if same(got, array) and not same(array, want):
+        if same(got, array, tolerance) and not same(array, want, tolerance):
             return f"{found[0]}; it is what is stored of {other}"
     found += filter(
         None,
         (
-            explain_order(list(got[0]), list(want[0]), "values of the output"),
+            explain_order(list(got[0]), list(want[0]), "values of the output", tolerance),
             _scaled(got, want),
             _like_bfloat16(got, want),
         ),
@@ -67,6 +68,7 @@ def explain_problems(
     texts: Sequence[str],
     got: Mapping[str, Array],
     want: Mapping[str, Array],
+    tolerance: Mapping[str, float],
     others: Mapping[str, Mapping[str, Array]],
 ) -> tuple[str, ...]:
     """The problems of a set of outputs, each followed by what explains it.
@@ -75,6 +77,7 @@ def explain_problems(
         texts: As `comparison.beyond` words them: `output 'NAME' ...`.
         got: The outputs.
         want: What they should be.
+        tolerance: Of each output, as `beyond` took it.
         others: What else is stored of the network, by a description.
     """
     found = []
@@ -85,7 +88,7 @@ def explain_problems(
                 continue
             if name in got:
                 elsewhere = {title: item[name] for title, item in others.items() if name in item}
-                why = explain_output(got[name], array, elsewhere)
+                why = explain_output(got[name], array, tolerance.get(name, 0.0), elsewhere)
             else:
                 why = explain_names(got, want)
         found.append(f"{text}; {why}" if why else text)

@@ -91,7 +91,8 @@ def check_answer(
         errors.extend(difference.max_abs.values())
         texts = beyond(difference, variant.tolerance)
         if texts and explain and not problems:  # the chain would only repeat the stage
-            texts = explain_problems(texts, got, expected, _stored_of(bundle, answer, role))
+            stored = _stored_of(bundle, answer, role)
+            texts = explain_problems(texts, got, expected, variant.tolerance, stored)
         problems.extend(f"{stage}: {text}" for text in texts)
 
     def guarded(stage: str, check: Callable[[], None]) -> None:
