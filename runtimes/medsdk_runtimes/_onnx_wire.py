@@ -168,6 +168,11 @@ class WireReader:
             elif field.kind == "s":
                 self.text(message, a, b)
 
+    def message_in(self, message: str, number: int) -> str | None:
+        """Which message a field of a message holds; None where it holds a value."""
+        field = _FIELDS[message].get(number << 3 | _BYTES)
+        return field.kind if field is not None and field.kind in _FIELDS else None
+
     def varint(self, message: str, pos: int, end: int) -> tuple[int, int]:
         """An unsigned number of at most 64 bits and the position after it."""
         value = 0

@@ -13,6 +13,7 @@ from pydantic import (
     model_validator,
 )
 
+from medsdk.bundle.change_envelope import ChangeEnvelope
 from medsdk.bundle.names import FilePath
 from medsdk.tasks.gates import Form
 from medsdk.tasks.schema import Task
@@ -180,6 +181,8 @@ class Manifest(Strict):
             in a bundle of a release that had none. An optional key: `optional` lists it.
         provenance: Versions, digests of sources and of the calibration set, times.
         files: Every file but the manifest, its digest and signatures.
+        change_envelope: What a successor may change, and how that is judged; None where nobody
+            said. It stands under `optional`, since older readers do not know it.
     """
 
     format_version: FormatVersion
@@ -194,10 +197,13 @@ class Manifest(Strict):
     decision_probes: Annotated[tuple[DecisionProbe, ...], Field(max_length=4096)] = ()
     provenance: dict[str, str | int | float | bool | dict[str, str | int | float | None] | None]
     files: dict[FilePath, FileRecord]
+    change_envelope: ChangeEnvelope | None = None
     optional: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
+        if self.change_envelope is not None and "change_envelope" not in self.optional:
+            raise ValueError("change_envelope must be listed under optional")
         if set(self.networks) != set(self.task.roles):
             raise ValueError(
                 f"networks has {sorted(self.networks)}, the task needs {sorted(self.task.roles)}"

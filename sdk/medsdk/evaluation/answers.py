@@ -43,6 +43,9 @@ class AnswersHeader(Strict):
         thresholds: Name to value.
         preprocessing: For each role, the digest of its pixel contract.
         networks_sha256: For each role, the digest of the graph that ran.
+        topology_sha256: For each role, the digest of its operators alone.
+        weights_sha256: For each role, the digest of its weights alone
+            (`medsdk_runtimes.graph_digests`); like the topology's empty where nobody said.
         runtime: Name and version.
         device: As the runtime reports it.
         networks: For each role, variant and the precision that was read back.
@@ -66,6 +69,8 @@ class AnswersHeader(Strict):
     thresholds: dict[str, float]
     preprocessing: dict[str, str]
     networks_sha256: dict[str, Sha256]
+    topology_sha256: dict[str, Sha256] = {}
+    weights_sha256: dict[str, Sha256] = {}
     runtime: str
     runtime_version: str
     device: str

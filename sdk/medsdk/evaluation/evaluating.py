@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import medsdk_runtimes
 from medsdk._refusals import VariantUnavailableError
 from medsdk._version import __version__
-from medsdk.bundle.manifest import Verdict
 from medsdk.bundle.reading import Bundle
 from medsdk.canonical import timestamp
 from medsdk.evaluation.answers import Answer, AnswersHeader, read_answers
 from medsdk.evaluation.cases import CaseSet, identify_cases, read_cases
 from medsdk.evaluation.errors import AnswersMismatchError, ReferenceContractError
-from medsdk.evaluation.judging import Judged, Judge
+from medsdk.evaluation.judging import Judge
 from medsdk.evaluation.running import (
-    AskedCandidate,
     Progress,
     Ran,
     choose_candidates,
     run_candidate,
     unanswered,
 )
-from medsdk.parity.evidence import Evidence, combined
+from medsdk.parity.evidence import Claim, Evidence
 from medsdk.parity.pairing import paired
 from medsdk.parity.protocol import gate_values
 from medsdk.pipeline import preprocessor_of, supported_role
@@ -163,35 +162,100 @@ def _foreign_reference(
 def _report(
     bundle: Bundle,
     judge: Judge,
-    ran: list[Ran],
+    ran: Sequence[Ran],
     foreign: tuple[AnswersHeader, tuple[Answer, ...]] | None,
     progress: Progress,
 ) -> Report:
-    manifest = bundle.manifest
-    reference = foreign[1] if foreign else _reference_answers(ran)
-    found = Evidence(claims=tuple(judge.requirements(compared=_compared(ran, foreign))))
-    candidates = [_of_elsewhere(foreign[0])] if foreign else []
+    """Judge one candidate after the other; its answers are read again and let go."""
+    task = bundle.manifest.task
+    reference = None if foreign is None else foreign[1]
+    described = [] if foreign is None else [_of_elsewhere(foreign[0])]
+    found = Evidence()
     for number, item in enumerate(ran):
         progress("comparing candidate", number, len(ran))
         header, answers = (None, ()) if item.path is None else read_answers(item.path)
-        judged = judge.of(item, answers, None if item.asked.reference else reference)
-        found += judged.evidence
-        candidates.append(_described(bundle, item, header, judged))
+        if item.asked.reference:
+            reference = answers or None
+        found += judge.of(item, answers, None if item.asked.reference else reference)
+        described.append(_described(bundle, item, header))
     progress("comparing candidate", len(ran), len(ran))
-    found += Evidence(claims=tuple(judge.isa_ladder()))
-    candidates = [_with_claims(item, found) for item in candidates]
+    compared = any(not item.asked.reference and item.path is not None for item in ran)
+    if compared and reference is None:
+        found += _without_reference(len(judge.cases.cases))
+    if compared:
+        found += judge.isa_ladder() + judge.requirements()
     return Report(
         kind="evaluate",
-        title=manifest.task.title,
-        notice=manifest.notice,
+        title=task.title,
+        notice=bundle.manifest.notice,
         verdict=found.verdict,
         reasons=found.reasons,
         created=timestamp(),
         medsdk=__version__,
-        candidates=tuple(candidates),
-        gates={**gate_values(manifest.task)},
+        candidates=tuple(_judged(item, found) for item in described),
+        gates=dict(gate_values(task)),
         cases_sha256=judge.cases.sha256,
         cases=len(judge.cases.cases),
         patients=judge.cases.patients,
         evidence=found,
     )
+
+
+def _without_reference(cases: int) -> Evidence:
+    said = "there is no reference: FP32 could not be asked here, and no --reference was given"
+    claim = Claim(measure="flips", n=cases, verdict="not-conclusive", reason=said)
+    return Evidence(claims=(claim,))
+
+
+def _described(bundle: Bundle, ran: Ran, header: AnswersHeader | None) -> ReportCandidate:
+    """Who answered; what was asked for, where it did not open."""
+    candidate = ran.asked.candidate
+    if header is not None:
+        return _of_header(header, ran.title, reference=ran.asked.reference)
+    here = {item.name: item.availability().version for item in medsdk_runtimes.known()}
+    return ReportCandidate(
+        title=ran.title,
+        bundle=describe_bundle(bundle.manifest, bundle.sha256),
+        runtime=candidate.runtime,
+        runtime_version=here.get(candidate.runtime, ""),
+        device=candidate.device,
+        networks={
+            role: NetworkChoice(variant=choice.variant, precision=choice.precision)
+            for role, choice in candidate.networks.items()
+        },
+        settings=SettingsDocument(threads=candidate.threads, isa=candidate.isa),
+        machine_sha256=identify().digest,
+        reference=ran.asked.reference,
+        verdict="not-run",
+        reasons=(),
+    )
+
+
+def _of_elsewhere(header: AnswersHeader) -> ReportCandidate:
+    return _of_header(header, f"{header.title} (from elsewhere)", reference=True)
+
+
+def _of_header(header: AnswersHeader, title: str, *, reference: bool) -> ReportCandidate:
+    return ReportCandidate(
+        title=title,
+        bundle=header.bundle,
+        runtime=header.runtime,
+        runtime_version=header.runtime_version,
+        device=header.device,
+        networks=header.networks,
+        settings=header.settings,
+        machine_sha256=header.machine_sha256,
+        reference=reference,
+        verdict="not-run",
+        reasons=(),
+    )
+
+
+def _judged(candidate: ReportCandidate, evidence: Evidence) -> ReportCandidate:
+    """The candidate with the verdict of the claims about it; one from elsewhere has none."""
+    own = Evidence(
+        claims=tuple(item for item in evidence.claims if item.scope.candidate == candidate.title)
+    )
+    if not own.claims:
+        return candidate.model_copy(update={"verdict": "advisory"})
+    return candidate.model_copy(update={"verdict": own.verdict, "reasons": own.reasons})

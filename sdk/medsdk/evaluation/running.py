@@ -30,6 +30,7 @@ from medsdk.plan.candidate import DEFAULT_RUNTIME, DEFAULT_VARIANT, Candidate
 from medsdk.results.documents import BundleIdentity, NetworkChoice, SettingsDocument
 from medsdk_runtimes.contract import Array
 from medsdk_runtimes.errors import MedsdkError, OutputMismatchError
+from medsdk_runtimes.graph_digests import graph_digests
 from medsdk_runtimes.machine import identify
 
 Progress = Callable[[str, int, int], None]
@@ -124,7 +125,7 @@ def choose_candidates(
         )
     if not reference:
         return tuple(chosen)
-    fp32 = [item for item in everything.judged if item.isa == "native" and _is_fp32(item)]
+    fp32 = [item for item in everything.judged if item.isa == "native" and is_fp32(item)]
     fp32.sort(key=lambda item: item.runtime != DEFAULT_RUNTIME)
     if not fp32:
         return tuple(chosen)
@@ -249,6 +250,7 @@ def header_of(
     machine = identify()
     decision = task.decision.model_dump(mode="json")
     file = variant_file(manifest, candidate, stage.role)
+    digests = graph_digests(bundle.read(file))
     return AnswersHeader(
         bundle=BundleIdentity(name=manifest.name, version=manifest.version, sha256=bundle.sha256),
         notice=manifest.notice,
@@ -260,6 +262,8 @@ def header_of(
         thresholds={name: item.value for name, item in task.thresholds.items()},
         preprocessing={stage.role: stage.preprocessor.digest},
         networks_sha256={stage.role: manifest.files[file].sha256},
+        topology_sha256={stage.role: digests.topology},
+        weights_sha256={stage.role: digests.weights},
         runtime=candidate.runtime,
         runtime_version=effective.version,
         device=effective.device,
@@ -313,7 +317,8 @@ def _check_rows(done: Sequence[Answer], cases: CaseSet) -> None:
             )
 
 
-def _is_fp32(candidate: Candidate) -> bool:
+def is_fp32(candidate: Candidate) -> bool:
+    """Whether every network of it is the FP32 variant."""
     return all(choice.variant == DEFAULT_VARIANT for choice in candidate.networks.values())
 
 

@@ -225,7 +225,7 @@ def flips_by_patient(gate: ClassificationGate, pairs: Pairs, scope: Scope) -> It
         return
     named = scope.model_copy(update={"level": "patient"})
     touched = rates.people(pairs.patients[pairs.flipped])
-    yield rates.upper("flips", named, patients, touched, patients, gate.confidence)
+    yield rates.upper("patients-with-flips", named, patients, touched, patients, gate.confidence)
 
 
 def _judged(claim: Claim, limit: float, needed: int | None, verdict: Verdict, reason: str) -> Claim:

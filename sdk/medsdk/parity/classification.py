@@ -19,6 +19,7 @@ from medsdk.parity.decisions import (
     ERROR,
     INDETERMINATE,
     NO_RESULT,
+    Codes,
     Pairs,
     Rate,
     Said,
@@ -139,7 +140,7 @@ def change_evidence(
     kept = [case for case, among in zip(cases, compared, strict=True) if among]
     index = list(labels).index(positive)
     claims = (
-        _compared(everything, scope),
+        *_compared(everything, scope),
         *change_claims.gated(gate, index, pairs, scope),
         *change_claims.directions(gate, positive, pairs, scope),
         *change_claims.agreements(gate, index, pairs, scope),
@@ -188,7 +189,7 @@ def metric_evidence(
     side = said(labels, answers)
     known = side.known
     claims = [
-        _labelled(side, scope),
+        *_labelled(side, scope),
         rates.rate("accuracy", scope, known, side.right, side.patients, confidence),
     ]
     for index in judged_labels(labels, list(labels).index(positive)):
@@ -201,48 +202,46 @@ def metric_evidence(
     return Evidence(claims=tuple(claims), charts=(table,), worst=worst_answers(answers, scope))
 
 
-def _compared(pairs: Pairs, scope: Scope) -> Claim:
-    """How many cases say something about the two, and why the others do not."""
-    used = pairs.compared
-    n, events = len(used), int(used.sum())
+def _compared(pairs: Pairs, scope: Scope) -> tuple[Claim, ...]:
+    """How many cases say something about the two, where it is not all of them."""
+    used = int(pairs.compared.sum())
     told = [
-        f"{int((side.answers == code).sum())} {what} of the {name}"
+        f"{text} of the {name}"
         for name, side in (("reference", pairs.reference), ("variant", pairs.variant))
-        for code, what in _WITHOUT
-        if (side.answers == code).any()
+        for text in _without_label(side)
     ]
-    if events < n:
-        told.insert(
-            0, f"{n - events} of {n} cases have no answer on either side and are not compared"
-        )
-    return _count(scope, n, events, rates.people(pairs.patients), told)
+    return _cases(scope, pairs.patients, used, told, "have no answer on either side")
 
 
-_WITHOUT = ((INDETERMINATE, "indeterminate"), (NO_RESULT, "without result"), (ERROR, "errors"))
+def _labelled(side: Said, scope: Scope) -> tuple[Claim, ...]:
+    """How many cases have a truth, where it is not all, and how many answers are no label."""
+    return _cases(
+        scope, side.patients, int(side.known.sum()), _without_label(side), "have no truth"
+    )
 
 
-def _labelled(side: Said, scope: Scope) -> Claim:
-    """How many cases have a truth, and how many answers are none."""
-    known = side.known
-    n, events = len(known), int(known.sum())
-    told = [
-        f"{int((side.answers == code).sum())} {what}"
-        for code, what in _WITHOUT
-        if (side.answers == code).any()
-    ]
-    if events < n:
-        told.insert(0, f"{n - events} of {n} cases have no truth")
-    return _count(scope, n, events, rates.people(side.patients), told)
+def _without_label(side: Said) -> list[str]:
+    texts = ((INDETERMINATE, "indeterminate"), (NO_RESULT, "without result"), (ERROR, "errors"))
+    counts = ((int((side.answers == code).sum()), text) for code, text in texts)
+    return [f"{count} {text}" for count, text in counts if count]
 
 
-def _count(scope: Scope, n: int, events: int, patients: int, told: Sequence[str]) -> Claim:
-    return Claim(
+def _cases(
+    scope: Scope, patients: Codes, used: int, told: Sequence[str], others: str
+) -> tuple[Claim, ...]:
+    n = len(patients)
+    if used < n:
+        told = (f"{n - used} of {n} cases {others}", *told)
+    if not told:
+        return ()
+    claim = Claim(
         measure="cases",
         scope=scope,
         n=n,
-        patients=patients,
-        events=events,
-        value=events / n if n else None,
+        patients=rates.people(patients),
+        events=used,
+        value=used / n,
         verdict="advisory",
         reason="; ".join(told),
     )
+    return (claim,)

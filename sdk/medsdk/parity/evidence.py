@@ -24,6 +24,7 @@ Measure = Literal[
     "flips",
     "flips-to-positive",
     "flips-to-negative",
+    "patients-with-flips",
     "isa-ladder",
     "asymmetry",
     "no-result",

@@ -23,6 +23,7 @@ POINTS: frozenset[Measure] = frozenset(
         "recall-change",
         "precision-change",
         "mean-average-precision-change",
+        "mean-average-precision-50-change",
     }
 )
 """Differences of two shares: `fraction` is shown as percentage points."""

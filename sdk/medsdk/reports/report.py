@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from medsdk.bundle.change_envelope import ChangedThing
 from medsdk.bundle.manifest import Verdict
 from medsdk.parity.evidence import Evidence
 from medsdk.results.documents import BundleIdentity, Document, NetworkChoice, SettingsDocument
@@ -52,24 +53,7 @@ class Change(Strict):
         allowed: Whether the change envelope allows it; None where there is no envelope.
     """
 
-    what: Literal[
-        "weights",
-        "graph",
-        "preprocessing",
-        "thresholds",
-        "decision",
-        "labels",
-        "gates",
-        "version",
-        "variant",
-        "runtime",
-        "runtime-version",
-        "device",
-        "precision",
-        "settings",
-        "machine",
-        "medsdk",
-    ]
+    what: ChangedThing
     where: str
     before: str
     after: str
@@ -92,7 +76,8 @@ class Report(Document):
         cases_sha256: Of the set of cases; empty where there was none.
         cases: Number of cases.
         patients: Number of patients; None where nobody said.
-        changes: What differs between two sides; empty but for `diff`.
+        changes: What differs between two sides; empty but for `diff` and `accept`.
+        envelope: Where a change lies, seen from the change envelope; None without one.
         evidence: Claims, charts, worst cases.
     """
 
@@ -109,4 +94,5 @@ class Report(Document):
     cases: int
     patients: int | None
     changes: tuple[Change, ...] = ()
+    envelope: Literal["inside", "outside", "undecidable"] | None = None
     evidence: Evidence

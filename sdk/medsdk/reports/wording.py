@@ -75,17 +75,26 @@ class Wording:
             measure: Says how a `fraction` is shown: percent, points or plain.
             rounding: `up` for an upper bound, `down` for a lower one.
         """
-        if unit == "fraction":
-            if measure in PLAIN:
-                return significant(value, 4, rounding)
-            kind = "points" if measure in POINTS else "percent"
+        kind = self.kind_of(measure) if unit == "fraction" else "other"
+        if kind == "percent" or kind == "points":
             return self.text("units", kind, value=fixed(value, 2, rounding, 100))
-        number = significant(value, 4, rounding)
-        if unit == "count":
-            return number
-        if unit in self._texts["unit-names"]:
-            unit = self._texts["unit-names"][unit]
-        return self.text("units", "other", value=number, unit=unit) if unit else number
+        number, name = significant(value, 4, rounding), self.unit_of(unit, measure)
+        return self.text("units", "other", value=number, unit=name) if name else number
+
+    @staticmethod
+    def kind_of(measure: Measure) -> Literal["percent", "points", "plain"]:
+        """How a `fraction` of a measure is shown."""
+        if measure in PLAIN:
+            return "plain"
+        return "points" if measure in POINTS else "percent"
+
+    def unit_of(self, unit: str, measure: Measure) -> str:
+        """Name of a unit beside an axis or a number; empty where the number stands alone."""
+        if unit == "fraction":
+            kind = self.kind_of(measure)
+            return "" if kind == "plain" else self.text("unit-names", kind)
+        names = self._texts["unit-names"]
+        return "" if unit == "count" else names.get(unit, unit)
 
     def bound(self, bound: Bound, unit: str, measure: Measure) -> str:
         """What a bound allows to say: `under 1.00 %`.
@@ -108,10 +117,12 @@ class Wording:
         """How a bound was found: `one-sided 95 %, Clopper-Pearson`; empty where by no method."""
         if bound.method in ("extremes", "none"):
             return self.method(bound.method)
-        one_sided = bound.low is None or bound.high is None
+        kind = "interval"
+        if bound.low is None or bound.high is None:
+            kind = "upper" if bound.low is None else "lower"
         return self.text(
             "sentences",
-            "one-sided" if one_sided else "two-sided",
+            kind,
             confidence=significant(bound.confidence * 100, 6),
             method=self.method(bound.method),
         )
@@ -120,7 +131,11 @@ class Wording:
         """What was found, with its n: `0 in 300 slices`, `93.42 % of 152 slices`."""
         units = self.counted(claim.n, claim.scope.level)
         if claim.events is not None:
-            return self.text("sentences", "count", events=whole(claim.events), units=units)
+            events = whole(claim.events)
+            if not claim.events or claim.value is None or claim.unit != "fraction":
+                return self.text("sentences", "count", events=events, units=units)
+            rate = self.quantity(claim.value, claim.unit, claim.measure)
+            return self.text("sentences", "count-rate", events=events, units=units, rate=rate)
         if claim.value is None:
             return self.text("sentences", "no-value", units=units)
         value = self.quantity(claim.value, claim.unit, claim.measure)
@@ -130,13 +145,19 @@ class Wording:
         """A claim in one sentence: finding, n, bound, limit, and why."""
         parts = [self.finding(claim)]
         if claim.bound is not None:
-            bound = self.bound(claim.bound, claim.unit, claim.measure)
-            if bound:
-                parts.append(f"{bound} ({self.certainty(claim.bound)})")
+            parts.append(self.certain(claim.bound, claim.unit, claim.measure))
         if claim.limit is not None:
             limit = self.quantity(claim.limit, claim.unit, claim.measure)
             parts.append(self.text("sentences", "limit", limit=limit))
-        said = self.text(
-            "sentences", "claim", measure=self.measure(claim.measure), said="; ".join(parts)
-        )
-        return f"{said}. {claim.reason}" if claim.reason else said
+        facts = self.text("sentences", "join").join(filter(None, parts))
+        said = self.text("sentences", "claim", measure=self.measure(claim.measure), said=facts)
+        if not claim.reason:
+            return said
+        return self.text("sentences", "reason", said=said, reason=claim.reason)
+
+    def certain(self, bound: Bound, unit: str, measure: Measure) -> str:
+        """A bound and how it was found; empty where it has no end."""
+        said = self.bound(bound, unit, measure)
+        if not said or bound.method in ("extremes", "none"):
+            return said
+        return self.text("sentences", "certain", bound=said, certainty=self.certainty(bound))
