@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medsdk.parity.boxes import LabelledBox, ScoredBox, overlaps
+from medsdk.pixels import Box
 
 COCO_OVERLAPS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 """0.50, 0.55 .. 0.95."""
@@ -38,35 +40,44 @@ def mean_average_precision(
         0..1; None where there is no true box.
     """
     labels = sorted({box.label for truth, _ in pictures for box in truth})
-    values = [
-        _average_precision(_of_label(pictures, label), minimum)
-        for label in labels
-        for minimum in overlap
-    ]
+    values = []
+    for label in labels:
+        scored = [_of_label(picture, label) for picture in pictures]
+        values += [_average_precision(scored, minimum) for minimum in overlap]
     return float(np.mean(values)) if values else None
 
 
-def _of_label(pictures: Sequence[Picture], label: str) -> list[Picture]:
-    return [
-        (
-            # By corners where nothing else orders them, so that the order they came in does not.
-            sorted((box for box in truth if box.label == label), key=lambda box: box.box.corners),
-            sorted(
-                (box for box in found if box.label == label),
-                key=lambda box: (-box.score, box.box.corners),
-            ),
-        )
-        for truth, found in pictures
-    ]
+@dataclass(frozen=True)
+class _Scored:
+    """One label in one picture: scores, the highest first, and overlaps with the true boxes."""
+
+    truths: int
+    scores: list[float]
+    table: list[list[float]]
 
 
-def _average_precision(pictures: Sequence[Picture], minimum: float) -> float:
-    """Of one label, at one overlap."""
-    scores = np.array([box.score for _, found in pictures for box in found], np.float64)
-    right: NDArray[np.bool_] = np.array(
-        [hit for picture in pictures for hit in _hits(*picture, minimum)], np.bool_
+def _of_label(picture: Picture, label: str) -> _Scored:
+    # By corners where nothing else orders them, so that the order they came in does not.
+    truth = sorted((box.box for box in picture[0] if box.label == label), key=_corners)
+    found = sorted(
+        (box for box in picture[1] if box.label == label),
+        key=lambda box: (-box.score, _corners(box.box)),
     )
-    total = sum(len(truth) for truth, _ in pictures)
+    table = overlaps([box.box for box in found], truth).tolist() if truth and found else []
+    return _Scored(len(truth), [box.score for box in found], table)
+
+
+def _corners(box: Box) -> tuple[float, float, float, float]:
+    return box.corners
+
+
+def _average_precision(pictures: Sequence[_Scored], minimum: float) -> float:
+    """Of one label, at one overlap."""
+    scores = np.array([score for picture in pictures for score in picture.scores], np.float64)
+    right: NDArray[np.bool_] = np.array(
+        [hit for picture in pictures for hit in _hits(picture, minimum)], np.bool_
+    )
+    total = sum(picture.truths for picture in pictures)
     order = np.argsort(-scores, kind="stable")
     scores = scores[order]
     last_of_score = np.flatnonzero(np.diff(scores, append=-1.0))
@@ -78,14 +89,16 @@ def _average_precision(pictures: Sequence[Picture], minimum: float) -> float:
     return float(envelope[np.searchsorted(recall, _RECALLS, side="left")].mean())
 
 
-def _hits(truth: Sequence[LabelledBox], found: Sequence[ScoredBox], minimum: float) -> list[bool]:
-    """Which boxes of one picture are true, the highest score first."""
-    table = overlaps([box.box for box in found], [box.box for box in truth])
+def _hits(picture: _Scored, minimum: float) -> list[bool]:
+    """Which boxes are true: each takes the free true box that it overlaps most."""
+    if not picture.table:
+        return [False] * len(picture.scores)
+    free = set(range(picture.truths))
     hits = []
-    for row in table:
-        best = int(row.argmax()) if len(row) else 0
-        hit = bool(len(row)) and bool(row[best] >= minimum)
-        if hit:
-            table[:, best] = -1.0
+    for row in picture.table:
+        best = max(free, key=lambda place: (row[place], -place), default=None)
+        hit = best is not None and row[best] >= minimum
+        if best is not None and hit:
+            free.remove(best)
         hits.append(hit)
     return hits

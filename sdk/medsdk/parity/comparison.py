@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from medsdk.parity.evidence import Bound, Claim, Evidence, Scope
+from medsdk.parity.judging import listed
 from medsdk_runtimes.contract import Array
 
 
@@ -72,3 +74,59 @@ def beyond(difference: Difference, tolerance: Mapping[str, float]) -> tuple[str,
         if np.isfinite(value) and value > tolerance.get(name, 0.0)
     ]
     return (*difference.problems, *over)
+
+
+def output_evidence(
+    differences: Mapping[str, Difference], tolerance: Mapping[str, float], scope: Scope
+) -> Evidence:
+    """Account for every output of every case.
+
+    Args:
+        differences: For each case, by a name that may be shown, what was seen of its outputs.
+        tolerance: For each output, the largest difference allowed; a missing entry allows none.
+        scope: Whose evidence.
+
+    Returns:
+        `outputs`: an output that is missing, extra, of another dtype or shape, or that holds NaN
+        or infinity is named with its case. `output-difference` of each output: the largest, in
+        how many cases it was too large, and in how many it could not be worked out.
+    """
+    by_output = scope.model_copy(update={"level": "output"})
+    faults = [
+        f"{case}: {problem}" for case, seen in differences.items() for problem in seen.problems
+    ]
+    count = sum(len(seen.max_abs) for seen in differences.values())
+    names = dict.fromkeys(name for seen in differences.values() for name in seen.max_abs)
+    claims = [listed("outputs", by_output, count, faults)]
+    for name in names:
+        values = [seen.max_abs[name] for seen in differences.values() if name in seen.max_abs]
+        where = by_output.model_copy(update={"output": name})
+        claims.append(_largest(where, values, tolerance.get(name, 0.0)))
+    return Evidence(claims=tuple(claims))
+
+
+def _largest(scope: Scope, values: list[float], limit: float) -> Claim:
+    finite = [value for value in values if np.isfinite(value)]
+    over = sum(value > limit for value in finite)
+    lost = len(values) - len(finite)
+    reasons = []
+    if over:
+        reasons.append(
+            f"output {scope.output!r} differs by {max(finite):.3g}, allowed {limit:.3g}, "
+            f"too much in {over} of {len(values)}"
+        )
+    if lost:
+        reasons.append(f"output {scope.output!r} cannot be compared in {lost} of {len(values)}")
+    return Claim(
+        measure="output-difference",
+        scope=scope,
+        n=len(values),
+        events=over + lost,
+        value=max(finite, default=None),
+        unit="",
+        bound=Bound(low=min(finite), high=max(finite), method="extremes") if finite else None,
+        limit=limit,
+        needed=1,
+        verdict="fail" if reasons else "pass",
+        reason="; ".join(reasons),
+    )

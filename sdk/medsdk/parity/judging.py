@@ -1,0 +1,420 @@
+"""Claims of counts, means, percentiles and rates, each with its bound, held against a gate.
+
+The patient is the unit of every interval: units of one patient (boxes, masks, values) resemble
+each other. A gate is held against the bound (`counted`) or against the estimate (all others);
+`docs/parity-images.md` says which. With fewer units than the gate needs, a claim that is within
+its limit is `not-conclusive`: a pass takes at least `needed`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medsdk.bundle.manifest import Verdict
+from medsdk.parity.bootstrap import (
+    effective_cases,
+    patient_codes,
+    per_patient,
+    percentile_interval,
+    quantile_cases_needed,
+    quantile_upper_bound,
+    resampled_sums,
+)
+from medsdk.parity.evidence import Bound, Claim, Measure, Scope
+from medsdk.parity.statistics import binomial_interval, binomial_upper_bound, cases_needed
+
+CONFIDENCE = 0.95
+"""Of an interval that no gate speaks of."""
+
+SHOWN_WORST = 20
+"""Most cases that are named for one measure."""
+
+_ROUNDING = 1e-12
+"""What a computed number may be beyond a limit that it meets."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Whose picture, clip or series it is.
+
+    Attributes:
+        case: The case's id.
+        number: Its row in the table of cases, 1-based; None where there is none.
+        patient: Digest of the pseudonym.
+    """
+
+    case: str
+    number: int | None
+    patient: str
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A number of a gate.
+
+    Attributes:
+        value: In the unit of the claim.
+        least: Whether the claim must be at least it, otherwise at most.
+        needed: Fewest units with which the gate can be passed.
+    """
+
+    value: float
+    least: bool
+    needed: int
+
+    def allows(self, value: float) -> bool:
+        """Whether a number is within it."""
+        beyond = self.value - value if self.least else value - self.value
+        return beyond <= _ROUNDING
+
+
+def counted(
+    measure: Measure,
+    scope: Scope,
+    happened: Sequence[bool],
+    patients: Sequence[str],
+    max_rate: float | None = None,
+    confidence: float = CONFIDENCE,
+) -> Claim:
+    """How often something happened that should not, with the upper bound of its rate.
+
+    Args:
+        measure: What is counted.
+        scope: Of which part.
+        happened: Of each unit.
+        patients: Of each unit.
+        max_rate: The gate; the bound must be within it. None: `advisory`.
+        confidence: Of the one-sided Clopper-Pearson bound.
+
+    Returns:
+        The claim. Units of one patient are worth what `effective_cases` says.
+    """
+    n, events = len(happened), sum(happened)
+    worth = _worth(patients)
+    high = binomial_upper_bound(events * worth / n, worth, confidence) if n else 1.0
+    needed, verdict, reason = None, _advisory(), ""
+    if max_rate is not None:
+        needed = cases_needed(max_rate, confidence)
+        if high > max_rate:
+            verdict = "not-conclusive" if worth < needed else "fail"
+            reason = (
+                f"{_words(measure)}: {events} of {n}, under {high:.2%} at {confidence:.0%} "
+                f"confidence, the gate is {max_rate:.2%}"
+            )
+            if verdict == "not-conclusive":
+                reason += f"; {needed} of independent patients, none of them, would decide it"
+        else:
+            verdict = "pass"
+    return Claim(
+        measure=measure,
+        scope=scope,
+        n=n,
+        patients=len(set(patients)),
+        events=events,
+        value=events / n if n else None,
+        bound=Bound(high=high, confidence=confidence, method="clopper-pearson"),
+        limit=max_rate,
+        needed=needed,
+        verdict=verdict,
+        reason=reason,
+    )
+
+
+def share(measure: Measure, scope: Scope, right: Sequence[bool], patients: Sequence[str]) -> Claim:
+    """A rate of one side alone, with its two-sided interval; `advisory`.
+
+    Args:
+        measure: For instance `recall`.
+        scope: Of which part.
+        right: Of each unit.
+        patients: Of each unit.
+
+    Returns:
+        The claim; without a value where there are no units.
+    """
+    n, events = len(right), sum(right)
+    worth = _worth(patients)
+    bound = None
+    if n:
+        low, high = binomial_interval(events * worth / n, worth, CONFIDENCE)
+        bound = Bound(low=low, high=high, confidence=CONFIDENCE, method="clopper-pearson")
+    return Claim(
+        measure=measure,
+        scope=scope,
+        n=n,
+        patients=len(set(patients)),
+        events=events,
+        value=events / n if n else None,
+        bound=bound,
+        verdict="advisory",
+    )
+
+
+def mean(
+    measure: Measure,
+    scope: Scope,
+    values: Sequence[float],
+    patients: Sequence[str],
+    unit: str = "fraction",
+    limit: Limit | None = None,
+) -> Claim:
+    """A mean, with its interval by the bootstrap over patients; the gate is held against it.
+
+    Args:
+        measure: For instance `dice-change-mean`.
+        scope: Of which part.
+        values: One a unit, finite; paired differences where it is a change.
+        patients: Of each unit.
+        unit: Of the values.
+        limit: The gate; None: `advisory`.
+
+    Returns:
+        The claim.
+    """
+    bound = None
+    if values:
+        column = np.asarray(values, np.float64)
+        sums = per_patient(patient_codes(patients), [column, np.ones_like(column)])
+        bound = _interval(_ratio(resampled_sums(sums)))
+    value = float(np.mean(values)) if values else None
+    return _against(measure, scope, len(values), patients, value, unit, bound, limit)
+
+
+def percentile(
+    measure: Measure,
+    scope: Scope,
+    values: Sequence[float],
+    patients: Sequence[str],
+    percent: int,
+    unit: str = "fraction",
+    limit: Limit | None = None,
+) -> Claim:
+    """A percentile, with a bound on its bad side; the gate is held against the percentile.
+
+    Args:
+        measure: For instance `dice-change-5th-percentile`.
+        scope: Of which part.
+        values: One a unit, finite.
+        patients: Of each unit.
+        percent: Above 50 where large values are bad, else small ones are.
+        unit: Of the values.
+        limit: The gate; None: `advisory`.
+
+    Returns:
+        The claim; numpy's linear percentile, bounded whatever the distribution.
+    """
+    column = np.asarray(values, np.float64)
+    portion, worth = percent / 100, _worth(patients)
+    if percent > 50:
+        high, low = quantile_upper_bound(column, portion, CONFIDENCE, worth), None
+    else:
+        mirrored = quantile_upper_bound(-column, 1 - portion, CONFIDENCE, worth)
+        high, low = None, None if mirrored is None else -mirrored
+    bound = None
+    if low is not None or high is not None:
+        bound = Bound(low=low, high=high, confidence=CONFIDENCE, method="order-statistic")
+    value = float(np.quantile(column, portion)) if len(values) else None
+    return _against(measure, scope, len(values), patients, value, unit, bound, limit)
+
+
+def worst(
+    measure: Measure,
+    scope: Scope,
+    values: Sequence[float],
+    patients: Sequence[str],
+    limit: Limit,
+    unit: str = "fraction",
+) -> Claim:
+    """The worst of all values, each of which must be within the gate.
+
+    Args:
+        measure: For instance `heat-map-correlation`.
+        scope: Of which part.
+        values: One a unit, finite.
+        patients: Of each unit.
+        limit: The gate.
+        unit: Of the values.
+
+    Returns:
+        The claim; `events` counts the values beyond the limit, the bound is the range seen.
+    """
+    value, bound = None, None
+    if values:
+        value = min(values) if limit.least else max(values)
+        bound = Bound(low=min(values), high=max(values), method="extremes")
+    claim = _against(measure, scope, len(values), patients, value, unit, bound, limit)
+    return claim.model_copy(update={"events": sum(not limit.allows(each) for each in values)})
+
+
+def change_of_share(
+    measure: Measure,
+    scope: Scope,
+    reference: tuple[Sequence[bool], Sequence[str]],
+    variant: tuple[Sequence[bool], Sequence[str]],
+    limit: Limit,
+) -> Claim:
+    """How a rate differs between two sides that do not count the same units.
+
+    Args:
+        measure: For instance `precision-change`.
+        scope: Of which part.
+        reference: Of each unit whether it is right, and its patient.
+        variant: The same of the variant.
+        limit: The gate on variant minus reference.
+
+    Returns:
+        The claim; n is the smaller number of units, the interval is by the bootstrap over
+        patients.
+    """
+    sides = (reference, variant)
+    n = min(len(right) for right, _ in sides)
+    people = [*reference[1], *variant[1]]
+    if not n:
+        lost = bool(reference[0])
+        return Claim(
+            measure=measure,
+            scope=scope,
+            n=0,
+            patients=len(set(people)),
+            limit=limit.value,
+            needed=limit.needed,
+            verdict="fail" if lost else "not-conclusive",
+            reason=f"{_words(measure)}: the {'variant' if lost else 'reference'} gives nothing "
+            "that could be right",
+        )
+    codes = patient_codes(people)
+    before = np.arange(len(people)) < len(reference[0])
+    right = np.array([*reference[0], *variant[0]], np.float64)
+    sums = per_patient(codes, [right * before, before, right * ~before, ~before])
+    drawn = resampled_sums(sums)
+    values = [float(np.mean(right)) for right, _ in sides]
+    bound = _interval(_ratio(drawn[:, 2:]) - _ratio(drawn[:, :2]))
+    value = values[1] - values[0]
+    return _against(measure, scope, n, people, value, "fraction", bound, limit)
+
+
+def listed(
+    measure: Measure,
+    scope: Scope,
+    n: int,
+    faults: Sequence[str],
+    patients: int | None = None,
+) -> Claim:
+    """Something that must not happen at all, each time with its own sentence.
+
+    Args:
+        measure: For instance `outputs`.
+        scope: Of which part.
+        n: How many were looked at.
+        faults: One sentence each.
+        patients: How many patients.
+
+    Returns:
+        `fail` where there is a fault, `not-run` where there was nothing to look at.
+    """
+    verdict: Verdict = "fail" if faults else "pass" if n else "not-run"
+    shown = "; ".join(faults[:_NAMED])
+    more = f"; and {len(faults) - _NAMED} more" if len(faults) > _NAMED else ""
+    return Claim(
+        measure=measure,
+        scope=scope,
+        n=n,
+        patients=patients,
+        events=len(faults),
+        unit="count",
+        limit=0,
+        verdict=verdict,
+        reason=shown + more,
+    )
+
+
+_NAMED = 5
+
+
+def fewest_for_percentile(percent: int) -> int:
+    """How many units bound a percentile at all: 59 the 5th and the 95th.
+
+    Args:
+        percent: Above 50 its upper bound, else its lower one.
+    """
+    return quantile_cases_needed(max(percent, 100 - percent) / 100, CONFIDENCE)
+
+
+def fewest_for_loss(max_loss: float) -> int:
+    """How many units there must be before one alone is not more than the loss that is allowed.
+
+    Args:
+        max_loss: The limit, 0..1; a limit of 0 tolerates no unit, however many there are.
+
+    Returns:
+        100 for a loss of at most one point; 1 for a limit of 0.
+    """
+    return math.ceil(1 / max_loss - _ROUNDING) if max_loss > 0 else 1
+
+
+def _against(
+    measure: Measure,
+    scope: Scope,
+    n: int,
+    patients: Sequence[str],
+    value: float | None,
+    unit: str,
+    bound: Bound | None,
+    limit: Limit | None,
+) -> Claim:
+    """A claim whose gate is held against the estimate."""
+    verdict, reason = _advisory(), ""
+    if limit is not None:
+        side = "at least" if limit.least else "at most"
+        gate = f"the gate is {side} {limit.value:g} {unit}"
+        if value is not None and not limit.allows(value):
+            verdict = "fail"
+            reason = f"{_words(measure)}: {value:.6g} {unit} of {n}, {gate}"
+        elif n < limit.needed:
+            verdict = "not-conclusive"
+            reason = f"{_words(measure)}: {n} of the {limit.needed} that are needed; {gate}"
+        else:
+            verdict = "pass"
+    return Claim(
+        measure=measure,
+        scope=scope,
+        n=n,
+        patients=len(set(patients)),
+        value=value,
+        unit=unit,
+        bound=bound,
+        limit=None if limit is None else limit.value,
+        needed=None if limit is None else limit.needed,
+        verdict=verdict,
+        reason=reason,
+    )
+
+
+def _advisory() -> Verdict:
+    return "advisory"
+
+
+def _worth(patients: Sequence[str]) -> float:
+    return effective_cases(np.bincount(patient_codes(patients)))
+
+
+def _ratio(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """First column over second; NaN where a resample has none."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(sums[:, 0] / sums[:, 1], np.float64)
+
+
+def _interval(values: NDArray[np.float64]) -> Bound | None:
+    ends = percentile_interval(values, CONFIDENCE)
+    if ends is None:
+        return None
+    return Bound(low=ends[0], high=ends[1], confidence=CONFIDENCE, method="paired-bootstrap")
+
+
+def _words(measure: Measure) -> str:
+    return measure.replace("-", " ")
