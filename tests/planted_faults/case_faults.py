@@ -3,80 +3,97 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from medsdk.bundle import Bundle
+from medsdk.changes.running import cases_of
 from medsdk.errors import MedsdkError
-from medsdk.evaluation.calibration import calibration_images
-from medsdk.evaluation.cases import identify_cases, read_cases
+from medsdk.evaluation.evaluating import EvaluationRequest, evaluate
 from medsdk.tasks import read_task
 from medsdk_export.build import ExportRequest, export_bundle
-from tests.planted_faults.plant import Alarm, Plant
-from tests.planted_faults.workshop import NEGATIVE, POSITIVE, ROLE, Workshop
+from tests.planted_faults.plant import Alarm, Check, Plant, Stage
+from tests.planted_faults.workshop import NEGATIVE, ROLE, Workshop
 
 
-def _table(folder: Path, workshop: Workshop, planted: bool) -> Path:
-    """The first cases, and with the fault one more: a calibration image under another name."""
-    sound = workshop.folder / "colour"
-    rows = (sound / "cases/cases.csv").read_text(encoding="utf-8").splitlines()[:9]
-    for row in rows[1:]:
-        shutil.copy(sound / "cases" / row.split(",")[0], folder)
-    if planted:
-        shutil.copy(sound / "calibration/5.dcm", folder / "other.dcm")
-        rows.append(f"other.dcm,{NEGATIVE},p-other,all")
-    table = folder / "cases.csv"
-    table.write_text("\n".join(rows) + "\n", encoding="utf-8")
-    return table
+def _with_table(stage: str, use: Callable[[Workshop, Path, Path], object]) -> Check:
+    """A check of a table of cases, which has one more with the fault: a renamed calibration image.
+
+    Args:
+        stage: Of its alarms.
+        use: What reads the table; gets the workshop, a folder of its own and the table.
+    """
+
+    def check(workshop: Workshop, planted: bool) -> tuple[Alarm, ...]:
+        sound = workshop.colour.parent
+        with TemporaryDirectory(dir=workshop.folder, ignore_cleanup_errors=True) as place:
+            folder = Path(place)
+            rows = (sound / "cases/cases.csv").read_text(encoding="utf-8").splitlines()[:9]
+            for row in rows[1:]:
+                shutil.copy(sound / "cases" / row.split(",")[0], folder)
+            if planted:
+                shutil.copy(sound / "calibration/5.dcm", folder / "other.dcm")
+                rows.append(f"other.dcm,{NEGATIVE},p-other,all")
+            table = folder / "cases.csv"
+            table.write_text("\n".join(rows) + "\n", encoding="utf-8")
+            try:
+                use(workshop, folder, table)
+            except MedsdkError as error:
+                return (Alarm(stage, f"{error.code}: {error}"),)
+        return ()
+
+    return check
 
 
-def at_export(workshop: Workshop, planted: bool) -> tuple[Alarm, ...]:
-    """Without the fault the workshop's own export is the check."""
-    if not planted:
-        return () if Bundle.open(workshop.colour).manifest else (Alarm("inputs", "no bundle"),)
-    sound = workshop.folder / "colour"
-    with TemporaryDirectory(dir=workshop.folder) as place:
-        request = ExportRequest(
+def _quiet(phase: str, done: int, total: int) -> None:
+    """No progress."""
+
+
+def _export(workshop: Workshop, folder: Path, table: Path) -> None:
+    sound = workshop.colour.parent
+    export_bundle(
+        ExportRequest(
             task=read_task(sound / "task.toml"),
             models={ROLE: sound / "model.onnx"},
             calibration=sound / "calibration",
-            out=Path(place, "bundle"),
-            cases=_table(Path(place), workshop, planted=True),
+            out=folder / "bundle",
+            cases=table,
+            known_answers=2,
         )
-        try:
-            export_bundle(request)
-        except MedsdkError as error:
-            return (Alarm("inputs", f"{error.code}: {error}"),)
-    return ()
+    )
 
 
-def at_evaluation(workshop: Workshop, planted: bool) -> tuple[Alarm, ...]:
-    """The cases of a measurement, as `evaluate` reads them."""
+def _evaluate(workshop: Workshop, folder: Path, table: Path) -> None:
     bundle = Bundle.open(workshop.colour)
-    task = bundle.manifest.task
-    with TemporaryDirectory(dir=workshop.folder) as place:
-        table = _table(Path(place), workshop, planted)
-        try:
-            cases = read_cases(table, task, (NEGATIVE, POSITIVE))
-            identify_cases(cases, task, calibrated=calibration_images(bundle))
-        except MedsdkError as error:
-            return (Alarm("cases", f"{error.code}: {error}"),)
-    return ()
+    request = EvaluationRequest(
+        bundle=bundle,
+        table=table,
+        out=folder / "out",
+        runtimes=("onnxruntime",),
+        variants=("fp32",),
+        threads=1,
+    )
+    evaluate(request, _quiet)
 
 
-PLANTS = (
+def _compare(workshop: Workshop, folder: Path, table: Path) -> None:
+    bundle = Bundle.open(workshop.colour)
+    cases_of(bundle, table, folder, _quiet, bundle)
+
+
+_PLACES: tuple[tuple[str, Stage, str, Callable[[Workshop, Path, Path], object]], ...] = (
+    ("`export`", "inputs", "calibration images", _export),
+    ("`evaluate`, later and elsewhere", "cases", "images that calibration has seen", _evaluate),
+    ("`diff`, later and elsewhere", "cases", "images that calibration has seen", _compare),
+)
+PLANTS = tuple(
     Plant(
         "calibration cases among the test cases",
-        "export: a calibration image in the table of cases, renamed",
-        "inputs",
-        r"case \d+ is among the calibration images",
-        at_export,
-    ),
-    Plant(
-        "calibration cases among the test cases",
-        "evaluation of a bundle: the same, later and elsewhere",
-        "cases",
-        r"case 9 is among the images that calibration has seen",
-        at_evaluation,
-    ),
+        f"{place}: a calibration image in the table of cases, renamed",
+        stage,
+        rf"case 9 is among the {words}",
+        _with_table(stage, use),
+    )
+    for place, stage, words, use in _PLACES
 )

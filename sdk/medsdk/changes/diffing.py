@@ -122,7 +122,7 @@ def diff(request: DiffRequest, progress: Progress) -> Diff:
         identical = before.sha256 == after.sha256 and all(one == two for one, two in chosen)
         if identical and request.table is None:
             return Diff(_report(request, (), judge_by_gates((), Evidence()), gate), None)
-        cases = cases_of(before, request.table, request.out, progress)
+        cases = cases_of(before, request.table, request.out, progress, after)
         pairs = _run_pairs(request, before, after, chosen, cases, progress)
         changes, unjudged = _bundle_changes(request, before, after, chosen, pairs)
     else:
