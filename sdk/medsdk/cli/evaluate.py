@@ -118,7 +118,7 @@ def register(app: typer.Typer) -> None:
         if report is not None:
             check_report_folder(report, replace=True)
         opened = Bundle.open(bundle)
-        with Progress(quiet=quiet) as progress, _kept(out) as place:
+        with Progress(quiet=quiet) as progress, kept_answers(out) as place:
             evaluation = evaluate_bundle(
                 EvaluationRequest(
                     bundle=opened,
@@ -138,7 +138,7 @@ def register(app: typer.Typer) -> None:
             if report is not None:
                 picture = None
                 if with_images:
-                    picture = _pictures(evaluation.cases, opened.manifest.task)
+                    picture = case_pictures(evaluation.cases, opened.manifest.task)
                 write_report(
                     evaluation.report, report, language=language, picture=picture, replace=True
                 )
@@ -154,7 +154,8 @@ def register(app: typer.Typer) -> None:
 
 
 @contextmanager
-def _kept(out: Path | None) -> Iterator[Path]:
+def kept_answers(out: Path | None) -> Iterator[Path]:
+    """Where answers go: `out`, or a folder that is gone afterwards."""
     if out is not None:
         yield out
         return
@@ -162,7 +163,7 @@ def _kept(out: Path | None) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _pictures(cases: CaseSet, task: Task) -> Callable[[str], bytes | None]:
+def case_pictures(cases: CaseSet, task: Task) -> Callable[[str], bytes | None]:
     """Draws a case by its id; a lesion's or a study's id has no picture."""
     from medsdk.evaluation.cases import read_frame
     from medsdk.results.picture import case_picture
@@ -184,22 +185,20 @@ def report_text(report: Report) -> str:
     lines = [report.title, report.notice, f"{report.cases} cases{patients}"]
     for candidate in report.candidates:
         claims = [
-            item
-            for item in report.evidence.claims
-            if item.scope.candidate == candidate.title and _shown(item)
+            item for item in report.evidence.claims if item.scope.candidate == candidate.title
         ]
         whole = [item for item in claims if not item.scope.stratum]
         mark = "the reference" if candidate.reference else candidate.verdict
         lines += ["", f"{candidate.title} ({mark})"]
         if whole:
             lines.append(_claims(whole))
-        divided = [item for item in claims if item.scope.stratum]
+        divided = [item for item in claims if item.scope.stratum and item.measure in _BY_STRATUM]
         if divided:
             lines += ["by stratum:", _claims(divided)]
         worst = [
             item
             for item in report.evidence.worst
-            if item.scope.candidate == candidate.title and item.number is not None
+            if item.scope.candidate == candidate.title and not item.scope.stratum
         ]
         if worst:
             lines.append(f"worst cases: {'; '.join(map(_worst, worst[:_WORST]))}")
@@ -211,17 +210,8 @@ def report_text(report: Report) -> str:
     return "\n".join(lines)
 
 
-_METRICS = ("accuracy", "sensitivity", "specificity", "mean-of-sensitivity-and-specificity")
-_BY_STRATUM = ("sensitivity", "specificity", "accuracy", "flips")
-
-
-def _shown(claim: Claim) -> bool:
-    """Whether a terminal has room for it; JSON and page have every claim."""
-    if claim.measure == "cases":  # one that counts what a gate needs, or that misses some
-        return claim.needed is not None or bool(claim.reason and not claim.scope.stratum)
-    if claim.scope.stratum:
-        return claim.measure in _BY_STRATUM
-    return claim.limit is not None or claim.verdict != "advisory" or claim.measure in _METRICS
+_BY_STRATUM = ("cases", "sensitivity", "specificity", "accuracy", "flips")
+"""What a terminal shows of each stratum; JSON and page have all."""
 
 
 def _claims(claims: Sequence[Claim]) -> str:
@@ -262,7 +252,7 @@ def _number(value: float | None, unit: str) -> str:
 
 
 def _interval(bound: Bound | None, unit: str) -> str:
-    if bound is None or bound.low is bound.high is None:
+    if bound is None:
         return "-"
     if bound.low is None:
         return f"at most {_number(bound.high, unit)}"
@@ -272,5 +262,5 @@ def _interval(bound: Bound | None, unit: str) -> str:
 
 
 def _worst(item: WorstCase) -> str:
-    said = f"{item.reference} -> {item.variant}" if item.reference else item.variant
-    return f"case {item.number} ({said}; {item.measure} {_number(item.size, item.unit)})"
+    name = item.case if item.number is None else f"case {item.number}"
+    return f"{name} ({item.reference or '-'} -> {item.variant or '-'})"
