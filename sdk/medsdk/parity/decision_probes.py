@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from medsdk.bundle.manifest import DecisionProbe, Manifest
+from medsdk.bundle.manifest import DecisionProbe
 from medsdk.decide.rules import decide
 from medsdk.tasks.decoding import ThresholdRule
 from medsdk.tasks.schema import Task
 
 
-def check_probes(manifest: Manifest) -> tuple[str, ...]:
+def check_probes(task: Task, probes: Sequence[DecisionProbe]) -> tuple[str, ...]:
     """Decide every probe of a bundle.
 
     Args:
-        manifest: The bundle's.
+        task: The bundle's.
+        probes: Its probes.
 
     Returns:
         Sentences that start with the stage `decide`: where the boundary was, where that can be
@@ -28,19 +29,18 @@ def check_probes(manifest: Manifest) -> tuple[str, ...]:
     Raises:
         TaskUnsupportedError: This release does not run the task's rule.
     """
-    if not manifest.decision_probes:
+    if not probes:
         return ()
-    task = manifest.task
     labels = getattr(task.networks[task.decision.rule.role].decode, "labels", ())
     wrong = []
-    for probe in manifest.decision_probes:
+    for probe in probes:
         absent = dict.fromkeys(labels, 0.0)
         got = decide(task, {**absent, **probe.probabilities}).label
         if got != probe.label:
             wrong.append(f"decide: {_said(got)} in place of {_said(probe.label)} {probe.where}")
     if not wrong:
         return ()
-    return (*_moved(task, manifest.decision_probes), *wrong)
+    return (*_moved(task, probes), *wrong)
 
 
 def _said(label: str | None) -> str:

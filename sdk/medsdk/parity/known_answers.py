@@ -232,7 +232,7 @@ def check_on_load(bundle: Bundle, candidate: Candidate, pipeline: Pipeline) -> i
     Raises:
         KnownAnswerFailedError: One was not reproduced, or a probe is decided otherwise.
     """
-    moved = check_probes(bundle.manifest)
+    moved = check_probes(bundle.manifest.task, bundle.manifest.decision_probes)
     if moved:
         raise KnownAnswerFailedError(
             "the bundle does not decide as it did when it was exported",

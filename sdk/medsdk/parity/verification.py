@@ -211,7 +211,7 @@ def verify_candidate(
             candidate, None, "fail", (f"open: {error.code}: {error}",), 0, 0, None
         )
     with pipeline:
-        probes = check_probes(bundle.manifest)
+        probes = check_probes(bundle.manifest.task, bundle.manifest.decision_probes)
         answers = spread(bundle.manifest)
         results: list[AnswerResult] = []
         for done, answer in enumerate(answers):
