@@ -100,7 +100,7 @@ PLANTS = (
         "slices reversed",
         f"synthetic masks of {STUDIES} series: stacked from the wrong end",
         "mask",
-        r"Dice.*the slices of the mask are in another order: reversed, all 5 agree",
+        r"dice .*the slices of the mask are in another order: reversed, all 5 agree",
         reversed_mask,
     ),
 )
