@@ -15,6 +15,7 @@ import medsdk_runtimes
 from medsdk._version import __version__
 from medsdk.atomic import new_directory, new_file
 from medsdk.bundle import Bundle, BundleWriter, Manifest, NetworkRecord, Variant
+from medsdk.bundle.change_envelope import ChangeEnvelope
 from medsdk.bundle.one_file import SUFFIX, write_one_file
 from medsdk.bundle.placing import check_place
 from medsdk.canonical import canonical_json, sha256_of, timestamp
@@ -96,6 +97,7 @@ class ExportRequest:
         replace: Whether a bundle that is there may be replaced.
         supersedes: An earlier bundle, elsewhere, that this one comes after: other gates under its
             version are refused, as they are where `replace` replaces one.
+        envelope: What may change after this bundle; None where nobody says.
     """
 
     task: Task
@@ -106,6 +108,7 @@ class ExportRequest:
     known_answers: int = 16
     replace: bool = False
     supersedes: Path | None = None
+    envelope: ChangeEnvelope | None = None
 
 
 @dataclass(frozen=True)
@@ -269,6 +272,8 @@ class _Export:
                 "versions": _versions(self.network.pixels.resize.kernel),
             },
             files=writer.files,
+            change_envelope=self.request.envelope,
+            optional=() if self.request.envelope is None else ("change_envelope",),
         )
 
     def check_inputs(

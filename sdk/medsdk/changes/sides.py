@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from medsdk.bundle.reading import Bundle
 from medsdk.decide.rules import Outcome, apply_rule
 from medsdk.evaluation.answers import Answer, AnswersHeader, read_answers
+from medsdk.evaluation.errors import AnswersUnreadableError
 from medsdk.parity.classification import change_evidence
 from medsdk.parity.errors import UnitRefusedError
 from medsdk.parity.evidence import Claim, Evidence, Level, Scope
 from medsdk.parity.levels import at_level
 from medsdk.parity.pairing import paired
-from medsdk.tasks.decoding import Decision
+from medsdk.tasks.decoding import Decision, Rule, ThresholdRule
 from medsdk.tasks.gates import ClassificationGate
 
 
@@ -32,8 +35,7 @@ class Answered:
 
     def decide(self, probabilities: Mapping[str, float]) -> Outcome:
         """Apply the rule that these answers were decided by."""
-        rule = Decision.model_validate_json(self.header.decision).rule
-        return apply_rule(rule, self.header.thresholds, probabilities)
+        return apply_rule(_rule(self.header), self.header.thresholds, probabilities)
 
     @property
     def patients(self) -> int:
@@ -52,11 +54,14 @@ def read_side(path: Path) -> Bundle | Answered:
 
     Raises:
         BundleUnreadableError: There is neither.
-        AnswersUnreadableError: A file of answers that is malformed or not finished.
+        AnswersUnreadableError: A file of answers that is malformed, not finished, or at odds
+            with its own header.
         MedsdkError: As `Bundle.open` and `read_answers` say.
     """
     if path.is_file() and _starts_as_answers(path):
-        return Answered(*read_answers(path))
+        side = Answered(*read_answers(path))
+        _check(side)
+        return side
     return Bundle.open(path)
 
 
@@ -102,6 +107,41 @@ def pair_evidence(
                 continue
             found += _reported(change_evidence(gate, header.labels, header.positive, pairs, wider))
     return found
+
+
+def _rule(header: AnswersHeader) -> Rule:
+    try:
+        rule = Decision.model_validate_json(header.decision).rule
+    except ValidationError as error:
+        raise _at_odds("a decision that is none") from error
+    if isinstance(rule, ThresholdRule) and rule.threshold not in header.thresholds:
+        raise _at_odds("a decision by a threshold that it does not have")
+    return rule
+
+
+def _check(side: Answered) -> None:
+    """Refuse answers that their own header does not allow.
+
+    Raises:
+        AnswersUnreadableError: A rule that is none, or labels that are none of the task's.
+    """
+    _rule(side.header)
+    labels = set(side.header.labels)
+    said = {side.header.positive}
+    for answer in side.answers:
+        named = (answer.truth, answer.label, *answer.probabilities)
+        said |= {label for label in named if label is not None}
+    if not said <= labels:
+        raise _at_odds(f"{len(said - labels)} labels that are none of the task's")
+
+
+def _at_odds(got: str) -> AnswersUnreadableError:
+    return AnswersUnreadableError(
+        "the file of answers contradicts its header",
+        got=got,
+        expected="a file as `medsdk evaluate` writes it",
+        remedy="make the answers again",
+    )
 
 
 def _reported(evidence: Evidence) -> Evidence:

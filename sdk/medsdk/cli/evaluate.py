@@ -185,20 +185,22 @@ def report_text(report: Report) -> str:
     lines = [report.title, report.notice, f"{report.cases} cases{patients}"]
     for candidate in report.candidates:
         claims = [
-            item for item in report.evidence.claims if item.scope.candidate == candidate.title
+            item
+            for item in report.evidence.claims
+            if item.scope.candidate == candidate.title and _shown(item)
         ]
         whole = [item for item in claims if not item.scope.stratum]
         mark = "the reference" if candidate.reference else candidate.verdict
         lines += ["", f"{candidate.title} ({mark})"]
         if whole:
             lines.append(_claims(whole))
-        divided = [item for item in claims if item.scope.stratum and item.measure in _BY_STRATUM]
+        divided = [item for item in claims if item.scope.stratum]
         if divided:
             lines += ["by stratum:", _claims(divided)]
         worst = [
             item
             for item in report.evidence.worst
-            if item.scope.candidate == candidate.title and not item.scope.stratum
+            if item.scope.candidate == candidate.title and item.number is not None
         ]
         if worst:
             lines.append(f"worst cases: {'; '.join(map(_worst, worst[:_WORST]))}")
@@ -210,8 +212,17 @@ def report_text(report: Report) -> str:
     return "\n".join(lines)
 
 
-_BY_STRATUM = ("cases", "sensitivity", "specificity", "accuracy", "flips")
-"""What a terminal shows of each stratum; JSON and page have all."""
+_METRICS = ("accuracy", "sensitivity", "specificity", "mean-of-sensitivity-and-specificity")
+_BY_STRATUM = ("sensitivity", "specificity", "accuracy", "flips")
+
+
+def _shown(claim: Claim) -> bool:
+    """Whether a terminal has room for it; JSON and page have every claim."""
+    if claim.measure == "cases":  # one that counts what a gate needs, or that misses some
+        return claim.needed is not None or bool(claim.reason and not claim.scope.stratum)
+    if claim.scope.stratum:
+        return claim.measure in _BY_STRATUM
+    return claim.limit is not None or claim.verdict != "advisory" or claim.measure in _METRICS
 
 
 def _claims(claims: Sequence[Claim]) -> str:
@@ -252,7 +263,7 @@ def _number(value: float | None, unit: str) -> str:
 
 
 def _interval(bound: Bound | None, unit: str) -> str:
-    if bound is None:
+    if bound is None or bound.low is bound.high is None:
         return "-"
     if bound.low is None:
         return f"at most {_number(bound.high, unit)}"
@@ -262,5 +273,5 @@ def _interval(bound: Bound | None, unit: str) -> str:
 
 
 def _worst(item: WorstCase) -> str:
-    name = item.case if item.number is None else f"case {item.number}"
-    return f"{name} ({item.reference or '-'} -> {item.variant or '-'})"
+    said = f"{item.reference} -> {item.variant}" if item.reference else item.variant
+    return f"case {item.number} ({said}; {item.measure} {_number(item.size, item.unit)})"

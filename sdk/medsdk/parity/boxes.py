@@ -62,10 +62,14 @@ def overlaps(first: Sequence[Box], second: Sequence[Box]) -> NDArray[np.float64]
     """
     a = np.array([box.corners for box in first], np.float64).reshape(-1, 1, 4)
     b = np.array([box.corners for box in second], np.float64).reshape(1, -1, 4)
-    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    shared = np.prod(np.maximum(sides, 0.0), axis=-1)
-    total = np.prod(a[..., 2:] - a[..., :2], axis=-1) + np.prod(b[..., 2:] - b[..., :2], axis=-1)
-    return np.asarray(shared / (total - shared), np.float64)
+    sides = np.maximum(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0)
+    shared = sides[..., 0] * sides[..., 1]
+    return np.asarray(shared / (_areas(a) + _areas(b) - shared), np.float64)
+
+
+def _areas(corners: NDArray[np.float64]) -> NDArray[np.float64]:
+    width, height = corners[..., 2] - corners[..., 0], corners[..., 3] - corners[..., 1]
+    return np.asarray(width * height, np.float64)
 
 
 def matching(allowed: NDArray[np.bool_]) -> tuple[Pair, ...]:
@@ -134,6 +138,8 @@ def same_boxes(
     Returns:
         Pairs of positions, one to one.
     """
+    if not (reference and variant):
+        return ()
     allowed = _same_label(reference, variant)
     allowed &= overlaps([a.box for a in reference], [b.box for b in variant]) >= min_iou
     apart = np.abs(_scores(reference).reshape(-1, 1) - _scores(variant))
@@ -154,6 +160,8 @@ def true_boxes(
     Returns:
         Pairs of positions, one to one.
     """
+    if not (truth and found):
+        return ()
     allowed = _same_label(truth, found)
     return matching(allowed & (overlaps([a.box for a in truth], [b.box for b in found]) >= min_iou))
 

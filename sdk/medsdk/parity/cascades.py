@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from medsdk.parity.evidence import Claim, Evidence, Level, Measure, Scope, WorstCase
-from medsdk.parity.judging import CONFIDENCE, SHOWN_WORST, Subject, counted, listed
+from medsdk.parity.judging import CONFIDENCE, SHOWN_WORST, Subject, counted, flips, listed
 from medsdk.tasks.gates import ClassificationGate
 
 Items = frozenset[str]
@@ -84,7 +84,7 @@ def change_evidence(
     everybody = [case.subject.patient for case in cases]
     flipped = [case.reference.decision != case.variant.decision for case in cases]
     moved = [_moves(case, stages) for case in cases]
-    claims.append(_changes("flips", scope, flipped, everybody, gate))
+    claims += flips(scope, flipped, everybody, *_limit(gate))
     rerouted = [index for index, number in enumerate(moved) if number]
     claims.append(
         counted(
@@ -116,23 +116,15 @@ def _routing(
             visitors.append(case.subject.patient)
     changed = [one or other for one, other in zip(onward, back, strict=True)]
     return [
-        _changes("routing-changes", scope, changed, owners, gate),
+        counted("routing-changes", scope, changed, owners, *_limit(gate)),
         counted("passed-on-by-variant-only", scope, onward, owners),
         counted("passed-on-by-reference-only", scope, back, owners),
         counted("entered-on-one-side", scope, alone, visitors),
     ]
 
 
-def _changes(
-    measure: Measure,
-    scope: Scope,
-    happened: Sequence[bool],
-    patients: Sequence[str],
-    gate: ClassificationGate | None,
-) -> Claim:
-    limit = None if gate is None else gate.max_flip_rate
-    confidence = CONFIDENCE if gate is None else gate.confidence
-    return counted(measure, scope, happened, patients, limit, confidence)
+def _limit(gate: ClassificationGate | None) -> tuple[float | None, float]:
+    return (None, CONFIDENCE) if gate is None else (gate.max_flip_rate, gate.confidence)
 
 
 def _moves(case: RoutedCase, stages: Sequence[str]) -> int:

@@ -1,7 +1,8 @@
 """Claims of counts, means, percentiles and rates, each with its bound, held against a gate.
 
-The patient is the unit of every interval: units of one patient (boxes, masks, values) resemble
-each other. A gate is held against the bound (`counted`) or against the estimate (all others);
+The patient is the unit of every interval but the one-sided bound of a count: units of one patient
+(boxes, masks, values) resemble each other, and `flips` says beside it how many patients have any.
+A gate is held against the bound (`counted`) or against the estimate (all others);
 `docs/parity-images.md` says which. With fewer units than the gate needs, a claim that is within
 its limit is `not-conclusive`: a pass takes at least `needed`.
 """
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medsdk.bundle.manifest import Verdict
+from medsdk.parity._decidable import ROUNDING, cases_that_prove
 from medsdk.parity.bootstrap import (
     effective_cases,
     patient_codes,
@@ -24,18 +26,16 @@ from medsdk.parity.bootstrap import (
     quantile_cases_needed,
     quantile_upper_bound,
     resampled_sums,
+    widened,
 )
 from medsdk.parity.evidence import Bound, Claim, Measure, Scope
-from medsdk.parity.statistics import binomial_interval, binomial_upper_bound, cases_needed
+from medsdk.parity.statistics import binomial_interval, binomial_upper_bound
 
 CONFIDENCE = 0.95
 """Of an interval that no gate speaks of."""
 
 SHOWN_WORST = 20
 """Most cases that are named for one measure."""
-
-_ROUNDING = 1e-12
-"""What a computed number may be beyond a limit that it meets."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Limit:
     def allows(self, value: float) -> bool:
         """Whether a number is within it."""
         beyond = self.value - value if self.least else value - self.value
-        return beyond <= _ROUNDING
+        return beyond <= ROUNDING
 
 
 def counted(
@@ -81,7 +81,7 @@ def counted(
     max_rate: float | None = None,
     confidence: float = CONFIDENCE,
 ) -> Claim:
-    """How often something happened that should not, with the upper bound of its rate.
+    """How often something happened that should not, with the upper bound of the units' rate.
 
     Args:
         measure: What is counted.
@@ -92,22 +92,21 @@ def counted(
         confidence: Of the one-sided Clopper-Pearson bound.
 
     Returns:
-        The claim. Units of one patient are worth what `effective_cases` says.
+        The claim.
     """
     n, events = len(happened), sum(happened)
-    worth = _worth(patients)
-    high = binomial_upper_bound(events * worth / n, worth, confidence) if n else 1.0
+    high = binomial_upper_bound(events, n, confidence)
     needed, verdict, reason = None, _advisory(), ""
     if max_rate is not None:
-        needed = cases_needed(max_rate, confidence)
+        needed = cases_that_prove(max_rate, confidence)
         if high > max_rate:
-            verdict = "not-conclusive" if worth < needed else "fail"
+            verdict = "fail" if needed is not None and n >= needed else "not-conclusive"
             reason = (
-                f"{_words(measure)}: {events} of {n}, under {high:.2%} at {confidence:.0%} "
+                f"{_words(measure)}: {events} of {n}, under {_up(high)} at {confidence:.0%} "
                 f"confidence, the gate is {max_rate:.2%}"
             )
             if verdict == "not-conclusive":
-                reason += f"; {needed} of independent patients, none of them, would decide it"
+                reason += f"; {needed or 'no number'} without one would decide it"
         else:
             verdict = "pass"
     return Claim(
@@ -123,6 +122,35 @@ def counted(
         verdict=verdict,
         reason=reason,
     )
+
+
+def flips(
+    scope: Scope,
+    flipped: Sequence[bool],
+    patients: Sequence[str],
+    max_rate: float | None,
+    confidence: float,
+) -> list[Claim]:
+    """Changed decisions, held against the gate; and the patients that have any, if they share.
+
+    Args:
+        scope: Of which part.
+        flipped: Of each case.
+        patients: Of each case.
+        max_rate: The gate; None: `advisory`.
+        confidence: Of both one-sided bounds.
+
+    Returns:
+        `flips`, and `patients-with-flips` where a patient has several cases.
+    """
+    claims = [counted("flips", scope, flipped, patients, max_rate, confidence)]
+    everybody = sorted(set(patients))
+    if len(everybody) < len(patients):
+        touched = {who for who, flip in zip(patients, flipped, strict=True) if flip}
+        by_patient = scope.model_copy(update={"level": "patient"})
+        hit = [who in touched for who in everybody]
+        claims.append(counted("patients-with-flips", by_patient, hit, everybody, None, confidence))
+    return claims
 
 
 def share(measure: Measure, scope: Scope, right: Sequence[bool], patients: Sequence[str]) -> Claim:
@@ -180,7 +208,9 @@ def mean(
     if values:
         column = np.asarray(values, np.float64)
         sums = per_patient(patient_codes(patients), [column, np.ones_like(column)])
-        bound = _interval(_ratio(resampled_sums(sums)))
+        # Fractions of which none moved leave open that one moves by 1, in cases rare enough.
+        room = _room(patients) if unit == "fraction" and not column.any() else 0.0
+        bound = _interval(_ratio(resampled_sums(sums)), float(column.mean()), room)
     value = float(np.mean(values)) if values else None
     return _against(measure, scope, len(values), patients, value, unit, bound, limit)
 
@@ -269,7 +299,7 @@ def change_of_share(
 
     Returns:
         The claim; n is the smaller number of units, the interval is by the bootstrap over
-        patients.
+        patients and at least as wide as no event in so many leaves open.
     """
     sides = (reference, variant)
     n = min(len(right) for right, _ in sides)
@@ -293,8 +323,9 @@ def change_of_share(
     sums = per_patient(codes, [right * before, before, right * ~before, ~before])
     drawn = resampled_sums(sums)
     values = [float(np.mean(right)) for right, _ in sides]
-    bound = _interval(_ratio(drawn[:, 2:]) - _ratio(drawn[:, :2]))
     value = values[1] - values[0]
+    room = max(_room(owners) for _, owners in sides)
+    bound = _interval(_ratio(drawn[:, 2:]) - _ratio(drawn[:, :2]), value, room)
     return _against(measure, scope, n, people, value, "fraction", bound, limit)
 
 
@@ -354,7 +385,7 @@ def fewest_for_loss(max_loss: float) -> int:
     Returns:
         100 for a loss of at most one point; 1 for a limit of 0.
     """
-    return math.ceil(1 / max_loss - _ROUNDING) if max_loss > 0 else 1
+    return math.ceil(1 / max_loss - ROUNDING) if max_loss > 0 else 1
 
 
 def _against(
@@ -409,11 +440,19 @@ def _ratio(sums: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(sums[:, 0] / sums[:, 1], np.float64)
 
 
-def _interval(values: NDArray[np.float64]) -> Bound | None:
-    ends = percentile_interval(values, CONFIDENCE)
-    if ends is None:
-        return None
-    return Bound(low=ends[0], high=ends[1], confidence=CONFIDENCE, method="paired-bootstrap")
+def _interval(values: NDArray[np.float64], estimate: float, room: float) -> Bound:
+    low, high = widened(percentile_interval(values, CONFIDENCE), estimate, room)
+    return Bound(low=low, high=high, confidence=CONFIDENCE, method="paired-bootstrap")
+
+
+def _room(patients: Sequence[str]) -> float:
+    """What no event in these units leaves open, on each side of a two-sided interval."""
+    return binomial_upper_bound(0, _worth(patients), (1 + CONFIDENCE) / 2)
+
+
+def _up(rate: float) -> str:
+    """In percent, never less than it is."""
+    return f"{math.ceil(rate * 1e4 - 1e-9) / 1e4:.2%}"
 
 
 def _words(measure: Measure) -> str:

@@ -6,7 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from medsdk.parity.charts import bland_altman, histogram_of_changes
+import numpy as np
+
+from medsdk.parity.change_charts import bland_altman, histogram
 from medsdk.parity.evidence import Chart, Evidence, Scope, WorstCase
 from medsdk.parity.judging import (
     SHOWN_WORST,
@@ -14,6 +16,7 @@ from medsdk.parity.judging import (
     Subject,
     counted,
     fewest_for_percentile,
+    flips,
     mean,
     percentile,
 )
@@ -89,8 +92,7 @@ def change_evidence(
             unit,
             Limit(gate.max_95th_percentile_change, least=False, needed=needed),
         ),
-        counted(
-            "flips",
+        *flips(
             scope,
             [(case.reference is None) != (case.variant is None) for case in cases],
             everybody,
@@ -103,8 +105,8 @@ def change_evidence(
     charts: tuple[Chart, ...] = ()
     if both:
         charts = (
-            histogram_of_changes("value-change-mean", scope, unit, changes),
-            bland_altman("value-bias", scope, unit, before, after),
+            histogram("value-change-mean", scope, np.array(changes), unit),
+            bland_altman("value-bias", scope, np.array(before), np.array(after), unit),
         )
     return Evidence(claims=claims, charts=charts, worst=_worst(cases, unit, scope))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from medsdk.parity.charts import bland_altman, histogram_of_changes
+from medsdk.parity.change_charts import bland_altman, histogram
 from medsdk.parity.components import Connectivity, label_components
 from medsdk.parity.evidence import Chart, Claim, Evidence, Measure, Scope, WorstCase
 from medsdk.parity.judging import (
@@ -17,6 +17,7 @@ from medsdk.parity.judging import (
     Subject,
     counted,
     fewest_for_percentile,
+    flips,
     mean,
     percentile,
 )
@@ -221,8 +222,7 @@ def change_evidence(
             50,
             limit=Limit(gate.min_median_dice_to_fp32, least=True, needed=fewest),
         ),
-        counted(
-            "flips",
+        *flips(
             scope,
             [one or other for one, other in zip(emptied, filled, strict=True)],
             everybody,
@@ -240,13 +240,13 @@ def change_evidence(
     charts: tuple[Chart, ...] = ()
     if marked:
         charts = (
-            histogram_of_changes("dice-change-mean", scope, "fraction", changes),
+            histogram("dice-change-mean", scope, np.array(changes), "fraction"),
             bland_altman(
                 "dice-change-mean",
                 scope,
+                np.array([case.dice_reference for case in marked]),
+                np.array([case.dice_variant for case in marked]),
                 "fraction",
-                [case.dice_reference for case in marked],
-                [case.dice_variant for case in marked],
             ),
         )
     return Evidence(claims=tuple(claims), charts=charts, worst=_worst(cases, scope))

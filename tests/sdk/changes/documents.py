@@ -20,8 +20,8 @@ def header(**update: Any) -> AnswersHeader:
             "bundle": {"name": "vendor-blob", "version": "1.0.0", "sha256": "0" * 64},
             "notice": "not for clinical use",
             "task": {"id": "vendor/blob", "version": "1.0.0"},
-            "decision": '{"rule":{"kind":"threshold","label":"tumour","threshold":"tumour"},'
-            '"unit":"image"}',
+            "decision": '{"reductions":[],"rule":{"kind":"threshold","label":"tumour",'
+            '"otherwise":"none","role":"filter","threshold":"tumour"},"unit":"slice"}',
             "labels": ("none", "tumour"),
             "positive": "tumour",
             "gates": gates,

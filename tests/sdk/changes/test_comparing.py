@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -166,8 +167,8 @@ HEADERS: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {
     "preprocessing": ({"preprocessing": {"filter": "1" * 64}}, [("preprocessing", "filter")]),
     "thresholds": ({"thresholds": {"tumour": 0.51}}, [("thresholds", "tumour")]),
     "decision": (
-        {"decision": '{"rule":{"kind":"argmax"},"unit":"image"}'},
-        [("decision", "rule.kind"), ("decision", "rule.label"), ("decision", "rule.threshold")],
+        {"decision": '{"reductions":[],"rule":{"kind":"argmax","role":"filter"},"unit":"slice"}'},
+        [("decision", f"rule.{key}") for key in ("kind", "label", "otherwise", "threshold")],
     ),
     "labels": ({"labels": ("tumour", "none")}, [("labels", "")]),
     "positive label": ({"positive": "none"}, [("labels", "positive")]),
@@ -217,7 +218,7 @@ def test_a_header_that_differs_is_reported_and_nothing_else(name):
     document = before.model_dump(mode="json") | {
         key: list(value) if isinstance(value, tuple) else value for key, value in update.items()
     }
-    after = AnswersHeader.model_validate_json(_json(document))
+    after = AnswersHeader.model_validate_json(json.dumps(document))
     changes = changes_between(header_side(before), header_side(after))
     assert [(item.what, item.where) for item in changes] == expected
     assert changes_between(header_side(before), header_side(before)) == ()
@@ -235,9 +236,3 @@ def test_a_changed_gate_in_a_header():
     assert change == Change(
         what="gates", where="classification.max_flip_rate", before="0.02", after="0.05"
     )
-
-
-def _json(document: object) -> str:
-    import json
-
-    return json.dumps(document)

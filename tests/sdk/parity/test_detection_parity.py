@@ -166,12 +166,12 @@ def test_no_case_at_all():
     assert metric_evidence(0.5, [], SCOPE).verdict == "advisory"
 
 
-def test_patients_are_the_unit():
+def test_patients_are_counted():
     cases = [_case(k, [_true(0)], [_found(0)], [_found(0)], "one") for k in range(100)]
-    claim = _claim(change_evidence(GATE, 0.5, cases, SCOPE), "boxes-lost")
-    assert claim.patients == 1
+    claim = _claim(change_evidence(GATE, 0.5, cases, SCOPE), "boxes-matched")
+    assert (claim.patients, claim.n) == (1, 100)
     assert claim.bound is not None
-    assert claim.bound.high == pytest.approx(0.95)
+    assert claim.bound.low == pytest.approx(0.025)  # as of one box
 
 
 # ---- when a lesion is first found ------------------------------------------------------------

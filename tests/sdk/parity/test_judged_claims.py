@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from medsdk.parity.charts import bland_altman, histogram_of_changes
-from medsdk.parity.evidence import SHOWN_POINTS, Claim, Scope
+from medsdk.parity.evidence import Claim, Scope
 from medsdk.parity.judging import (
     Limit,
     change_of_share,
     counted,
     fewest_for_loss,
     fewest_for_percentile,
+    flips,
     listed,
     mean,
     percentile,
@@ -52,12 +52,24 @@ def test_a_bound_passes_from_149_on(events, n, verdict):
     assert (claim.verdict, claim.needed) == (verdict, 149)
 
 
+def test_patients_with_several_cases_are_counted_too():
+    """Five flips of 300 cases are flips of one patient of ten."""
+    patients = [f"patient {index // 30}" for index in range(300)]
+    cases, people = flips(SCOPE, [index < 5 for index in range(300)], patients, 0.05, 0.95)
+    assert (cases.events, cases.n, cases.patients, cases.verdict) == (5, 300, 10, "pass")
+    assert (people.measure, people.events, people.n) == ("patients-with-flips", 1, 10)
+    assert people.scope.level == "patient"
+    assert people.verdict == "advisory"
+    assert len(flips(SCOPE, [False] * 3, _each(3), 0.05, 0.95)) == 1
+
+
 def test_a_patients_units_are_worth_one():
-    """300 slices of ten patients prove no more than ten cases do."""
-    claim = _count(0, 300, [f"patient {index // 30}" for index in range(300)])
-    assert (claim.verdict, claim.patients) == ("not-conclusive", 10)
+    """A recall of 300 boxes of ten patients is known no better than one of ten boxes."""
+    patients = [f"patient {index // 30}" for index in range(300)]
+    claim = share("recall", SCOPE, [True] * 300, patients)
+    expected = stats.binomtest(10, 10).proportion_ci(0.95)
     assert claim.bound is not None
-    assert claim.bound.high == pytest.approx(1 - 0.05**0.1, abs=1e-9)
+    assert claim.bound.low == pytest.approx(expected.low, abs=1e-9)
 
 
 def test_nothing_counted_proves_nothing():
@@ -146,7 +158,16 @@ def test_the_interval_of_a_change_is_paired():
     claim = change_of_share("precision-change", SCOPE, side, side, Limit(-0.01, True, 100))
     assert (claim.value, claim.verdict, claim.n) == (0.0, "pass", 200)
     assert claim.bound is not None
-    assert (claim.bound.low, claim.bound.high) == (0.0, 0.0)
+    # What no change in 200 boxes leaves open, on either side.
+    room = stats.binomtest(0, 200).proportion_ci(0.95).high
+    assert (claim.bound.low, claim.bound.high) == pytest.approx((-room, room), abs=1e-9)
+
+
+def test_masks_that_did_not_move_leave_room():
+    claim = mean("dice-change-mean", SCOPE, [0.0] * 60, _each(60))
+    room = stats.binomtest(0, 60).proportion_ci(0.95).high
+    assert claim.bound is not None
+    assert (claim.bound.low, claim.bound.high) == pytest.approx((-room, room), abs=1e-9)
 
 
 def test_a_change_of_a_share_by_hand():
@@ -194,28 +215,3 @@ def test_what_must_not_happen_is_listed():
     many = listed("outputs", SCOPE, 9, [f"fault {number}" for number in range(7)])
     assert (many.verdict, many.events) == ("fail", 7)
     assert many.reason.endswith("fault 4; and 2 more")
-
-
-def test_bland_and_altman():
-    generator = np.random.default_rng(6)
-    before = generator.normal(60, 8, 5000)
-    after = before + generator.normal(0.5, 1.5, 5000)
-    chart = bland_altman("value-bias", SCOPE, "%", before.tolist(), after.tolist())
-    changes = after - before
-    assert chart.bias == pytest.approx(changes.mean())
-    assert chart.high - chart.bias == pytest.approx(1.96 * np.std(changes, ddof=1))
-    assert chart.bias - chart.low == pytest.approx(chart.high - chart.bias)
-    assert (chart.n, len(chart.points)) == (5000, SHOWN_POINTS)
-    assert {min(changes), max(changes)} <= {change for _, change in chart.points}
-    assert len(set(chart.points)) == SHOWN_POINTS
-    single = bland_altman("value-bias", SCOPE, "%", [1.0], [2.0])
-    assert (single.low, single.high, single.points) == (1.0, 1.0, ((1.5, 1.0),))
-
-
-def test_a_histogram_counts_every_change():
-    changes = np.random.default_rng(7).normal(-1, 1, 1000)
-    chart = histogram_of_changes("value-bias", SCOPE, "%", changes.tolist())
-    assert sum(chart.counts) == 1000
-    assert chart.edges[0] == -chart.edges[-1] == -np.abs(changes).max()
-    same = histogram_of_changes("value-bias", SCOPE, "%", [0.0, 0.0])
-    assert same.counts[len(same.counts) // 2] == 2
