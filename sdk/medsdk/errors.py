@@ -20,8 +20,6 @@
     ├── KnownAnswerFailedError    1  this machine does not reproduce the known answers
     ├── VariantUnavailableError   2  the bundle has no such variant to run
     ├── OutputNotWritableError    3  a result cannot be written where it was asked for
-    ├── UnpairedResultsError      2  two sets of results that are not of the same cases
-    ├── UnitRefusedError          2  slices that cannot be counted as lesions or studies
     ├── CasesRefusedError         2  a table of cases that cannot be used
     ├── AnswersUnreadableError    4  no file of answers, or a malformed, cut or unfinished one
     ├── AnswersMismatchError      2  answers of something else than what was to go on
@@ -31,6 +29,8 @@
     ├── PhantomRefusedError       2  a folder of phantom images that cannot be used
     ├── ValuesUnreadableError     4  no stored values of a phantom, or a malformed file
     ├── ValuesTamperedError       1  stored values that are not what was written
+    ├── UnpairedResultsError      2  two sets of results that are not of the same cases
+    ├── UnitRefusedError          2  slices that cannot be counted as lesions or studies
     └── ExportRefusedError        2  export will not make this bundle (medsdk_export)
 
 The number is the exit status of the command line.
