@@ -31,6 +31,7 @@ from medsdk_export import graphs
 from medsdk_export.advising import advise
 from medsdk_export.attempts import Attempt, make_attempts, opened
 from medsdk_export.comparing import SAMPLES, compare_with_source
+from medsdk_export.decision_probes import decision_probes
 from medsdk_export.declaring import (
     Declaration,
     Declared,
@@ -192,6 +193,7 @@ class _Export:
         self.say = say
         self.preprocessor = preprocessor_of(self.task, self.network)
         self.images = CaseImages(self.task)
+        self.calibration_digests: tuple[str, ...] = ()
 
     def run(self, writer: BundleWriter, labelled: list[Case] | None) -> Manifest:
         cases = list(phantom_cases(self.task, PHANTOM_POOL)) if labelled is None else labelled
@@ -238,7 +240,15 @@ class _Export:
         variants = {
             variant: self.write_variant(writer, judgement) for variant, judgement in kept.items()
         }
-        write_evidence(writer, self.task, self.role, protocol, record, judgements)
+        write_evidence(
+            writer,
+            self.task,
+            self.role,
+            protocol,
+            record,
+            self.calibration_digests,
+            judgements,
+        )
         self.say("writing", 1, 1)
         return Manifest(
             format_version=FORMAT_VERSION,
@@ -258,6 +268,7 @@ class _Export:
                 )
             },
             known_answers=answers,
+            decision_probes=decision_probes(self.task),
             provenance={
                 **facts,
                 "gates_sha256": gates_digest(self.task),
@@ -266,7 +277,10 @@ class _Export:
             },
             files=writer.files,
             change_envelope=self.request.envelope,
-            optional=() if self.request.envelope is None else ("change_envelope",),
+            optional=(
+                "decision_probes",
+                *(() if self.request.envelope is None else ("change_envelope",)),
+            ),
         )
 
     def check_inputs(
@@ -288,6 +302,7 @@ class _Export:
         for done, (_, frame) in enumerate(calibration_frames(files, self.task)):
             calibration.add(pixels_digest(frame.array))
             self.say(phase, min(done, len(files)), total)
+        self.calibration_digests = tuple(sorted(calibration))
         digests = set()
         for done, case in enumerate(cases, len(files) + 1):
             _, _, image = open_case(case, self.task)
@@ -316,7 +331,7 @@ class _Export:
             {
                 "calibration": {
                     "images": len(calibration),
-                    "sha256": sha256_of("".join(sorted(calibration)).encode()),
+                    "sha256": sha256_of("".join(self.calibration_digests).encode()),
                 },
                 "known_answer_pool": {
                     "origin": "phantom" if self.request.cases is None else "case",

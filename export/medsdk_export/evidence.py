@@ -12,6 +12,7 @@ from medsdk.canonical import canonical_json, sha256_of
 from medsdk.decide import decide
 from medsdk.decode import class_probabilities
 from medsdk.evaluation.answers import KEPT_VALUES, Answer
+from medsdk.evaluation.calibration import CALIBRATION_FILE
 from medsdk.parity.declaration import PARITY
 from medsdk.parity.evidence import Bound, Claim, Evidence, Scope
 from medsdk.parity.protocol import gates_digest
@@ -207,6 +208,7 @@ def write_evidence(
     role: str,
     protocol: bytes,
     record: CalibrationRecord,
+    images: Sequence[str],
     judgements: Sequence[Judgement],
 ) -> None:
     """Write what was measured, after it was.
@@ -217,6 +219,7 @@ def write_evidence(
         role: Which network was calibrated.
         protocol: `evidence/protocol.json` as it was written before.
         record: The calibration.
+        images: Digests of the pixels of what it saw, ascending.
         judgements: One an attempt.
     """
     attempts = [
@@ -252,7 +255,8 @@ def write_evidence(
     ]
     documents: dict[str, dict[str, object]] = {
         "evidence/attempts.json": {"attempts": attempts},
-        "evidence/calibration.json": {
+        CALIBRATION_FILE: {
+            "images": list(images),
             "role": role,
             "samples": record.samples,
             "ranges": {name: list(pair) for name, pair in record.ranges.items()},

@@ -26,7 +26,7 @@ from medsdk.plan.candidate import Candidate
 from medsdk.tasks.decoding import ArgmaxRule, ClassificationDecode, ThresholdRule
 from medsdk.tasks.schema import Network, Task
 from medsdk_runtimes.contract import Array, Session
-from medsdk_runtimes.errors import InferenceFailedError, MedsdkError
+from medsdk_runtimes.errors import InferenceFailedError, MedsdkError, PrecisionMismatchError
 from medsdk_runtimes.isa_tier import open_at_tier
 
 _CLIP_LAYOUT = "layout 'ncthw' (this release takes 'nchw' and 'nhwc')"
@@ -206,15 +206,28 @@ def open_network(bundle: Bundle, candidate: Candidate, role: str) -> Session:
     """Open one network of a bundle as a candidate says.
 
     Raises:
+        PrecisionMismatchError: What the runtime read back is not what the variant needs.
         MedsdkError: What the runtime raises when it opens a graph.
     """
     file = variant_file(bundle.manifest, candidate, role)
     onnx = bundle.read(file)
     settings = candidate.settings(role)
     try:
-        if candidate.isa != "native":
-            return open_at_tier(candidate.runtime, onnx, settings, candidate.isa)
-        return medsdk_runtimes.runtime(candidate.runtime).open(onnx, settings)
+        session = (
+            medsdk_runtimes.runtime(candidate.runtime).open(onnx, settings)
+            if candidate.isa == "native"
+            else open_at_tier(candidate.runtime, onnx, settings, candidate.isa)
+        )
+        effective = session.effective
+        if effective.precision != settings.precision:  # a runtime that reads back and serves on
+            session.close()
+            raise PrecisionMismatchError(
+                f"{candidate.runtime} runs the graph in another precision than was asked for",
+                got=f"{effective.precision}: {effective.evidence}",
+                expected=settings.precision,
+                remedy="take another runtime; the conformance tests find such a one",
+            )
+        return session
     except MedsdkError:
         raise
     except Exception as error:  # noqa: BLE001 - a third party's runtime may raise anything

@@ -145,6 +145,26 @@ class KnownAnswer(Strict):
     label: str
 
 
+class DecisionProbe(Strict):
+    """Probabilities beside a boundary of the decision, and what must be decided of them.
+
+    Known answers keep away from every boundary, so none of them tells where it is.
+
+    Attributes:
+        id: Stable name inside the bundle.
+        where: On which side of which boundary, in words.
+        probabilities: Label to probability, 0..1; a label that is absent has 0.
+        label: What is decided; None where it is indeterminate.
+    """
+
+    id: Name
+    where: Text
+    probabilities: Annotated[
+        dict[str, Annotated[float, Field(ge=0.0, le=1.0)]], Field(min_length=1, max_length=64)
+    ]
+    label: str | None = None
+
+
 class Manifest(Strict):
     """Everything that a bundle says of itself.
 
@@ -157,6 +177,8 @@ class Manifest(Strict):
         task: The whole task.
         networks: One record a role (ensembles spelled out).
         known_answers: Run on every load.
+        decision_probes: What the rule decides beside its boundaries, checked on every load; empty
+            in a bundle of a release that had none. An optional key: `optional` lists it.
         provenance: Versions, digests of sources and of the calibration set, times.
         files: Every file but the manifest, its digest and signatures.
         change_envelope: What a successor may change, and how that is judged; None where nobody
@@ -172,6 +194,7 @@ class Manifest(Strict):
     task: Task
     networks: Annotated[dict[Name, NetworkRecord], Field(min_length=1)]
     known_answers: Annotated[tuple[KnownAnswer, ...], Field(min_length=1, max_length=4096)]
+    decision_probes: Annotated[tuple[DecisionProbe, ...], Field(max_length=4096)] = ()
     provenance: dict[str, str | int | float | bool | dict[str, str | int | float | None] | None]
     files: dict[FilePath, FileRecord]
     change_envelope: ChangeEnvelope | None = None
@@ -192,7 +215,19 @@ class Manifest(Strict):
             raise ValueError("two known answers share an id")
         for answer in self.known_answers:
             self._check_answer(answer)
+        self._check_probes()
         return self
+
+    def _check_probes(self) -> None:
+        """A probe speaks of labels that the rule's network has."""
+        if len({probe.id for probe in self.decision_probes}) != len(self.decision_probes):
+            raise ValueError("two decision probes share an id")
+        for probe in self.decision_probes:
+            decode = self.task.networks[self.task.decision.rule.role].decode
+            labels = getattr(decode, "labels", ())
+            unknown = probe.probabilities.keys() - set(labels)
+            if unknown or not (probe.label is None or probe.label in labels):
+                raise ValueError(f"decision probe {probe.id!r}: an unknown label")
 
     def _check_answer(self, answer: KnownAnswer) -> None:
         """A known answer has every stage of every network, and of every quantized variant."""

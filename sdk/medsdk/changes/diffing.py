@@ -125,7 +125,7 @@ def diff(request: DiffRequest, progress: Progress) -> Diff:
         if identical and request.table is None:
             judgement = _judge(envelope, (), Evidence(), ())
             return Diff(_report(request, (), judgement, gate, Evidence(), envelope), None)
-        cases = cases_of(before, request.table, request.scratch, progress)
+        cases = cases_of(before, request.table, request.scratch, progress, after)
         pairs = _run_pairs(request, before, after, chosen, cases, progress)
         changes, unjudged = _bundle_changes(request, before, after, chosen, pairs)
     else:

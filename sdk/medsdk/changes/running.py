@@ -11,6 +11,7 @@ from medsdk.bundle.reading import Bundle
 from medsdk.canonical import sha256_of
 from medsdk.changes.sides import Answered
 from medsdk.evaluation.answers import read_answers
+from medsdk.evaluation.calibration import calibration_images
 from medsdk.evaluation.cases import Case, CaseSet, identify_cases, read_cases
 from medsdk.evaluation.running import AskedCandidate, run_candidate
 from medsdk.parity.known_answers import answer_roi
@@ -83,7 +84,9 @@ def candidate_pairs(
     return ((pins.candidate(first.manifest), pins_b.candidate(second.manifest)),)
 
 
-def cases_of(bundle: Bundle, table: Path | None, folder: Path, progress: Progress) -> CaseSet:
+def cases_of(
+    bundle: Bundle, table: Path | None, folder: Path, progress: Progress, *others: Bundle
+) -> CaseSet:
     """The cases of a comparison.
 
     Args:
@@ -91,9 +94,10 @@ def cases_of(bundle: Bundle, table: Path | None, folder: Path, progress: Progres
         table: A table of cases; None for the inputs of the bundle's known answers.
         folder: Where those may be written meanwhile.
         progress: Told how many cases are identified.
+        others: What is compared with it; no calibration of any of them may have seen a case.
 
     Raises:
-        CasesRefusedError: The table cannot be used.
+        CasesRefusedError: The table cannot be used, or calibration has seen a case.
         DecoderMissingError: This machine lacks the decoder of a case.
     """
     task = bundle.manifest.task
@@ -102,7 +106,12 @@ def cases_of(bundle: Bundle, table: Path | None, folder: Path, progress: Progres
         _known_inputs(bundle, folder) if table is None else read_cases(table, task, decode.labels)
     )
     total = len(cases)
-    return identify_cases(cases, task, lambda done: progress("identifying the cases", done, total))
+    return identify_cases(
+        cases,
+        task,
+        lambda done: progress("identifying the cases", done, total),
+        frozenset().union(*map(calibration_images, (bundle, *others))),
+    )
 
 
 def answered(

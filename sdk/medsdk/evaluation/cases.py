@@ -8,7 +8,7 @@ do, since a report must name them.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -212,7 +212,10 @@ def read_cases(
 
 
 def identify_cases(
-    cases: Sequence[Case], task: Task, progress: Callable[[int], None] | None = None
+    cases: Sequence[Case],
+    task: Task,
+    progress: Callable[[int], None] | None = None,
+    calibrated: Container[str] = frozenset(),
 ) -> CaseSet:
     """Decode every case once, one after the other, for its identity.
 
@@ -220,14 +223,16 @@ def identify_cases(
         cases: At least one.
         task: The task; its modalities are those that can be read.
         progress: Told how many are done.
+        calibrated: Digests of images that calibration has seen, see
+            `medsdk.evaluation.calibration`.
 
     Returns:
         The set. A file that cannot be read, or that the task does not take, has the code of its
         error.
 
     Raises:
-        CasesRefusedError: Two cases have the same pixels and region of interest, or one has
-            several frames.
+        CasesRefusedError: Two cases have the same pixels and region of interest, one has several
+            frames, or calibration has seen it.
         DecoderMissingError: This machine lacks the decoder of a case.
     """
     known: list[KnownCase] = []
@@ -241,6 +246,13 @@ def identify_cases(
             raise
         except MedsdkError as problem:
             content, error = _file_digest(case), problem.code
+        if content in calibrated:
+            raise CasesRefusedError(
+                f"{case.name} is among the images that calibration has seen",
+                got="the same pixels",
+                expected="cases that calibration has not seen: the others measure nothing",
+                remedy="take it out of the table",
+            )
         roi = None if case.roi is None else list(map(float, case.roi.corners))
         identity = sha256_of(canonical_json([content, roi]))[:16]
         if identity in seen:

@@ -12,6 +12,7 @@ from medsdk._version import __version__
 from medsdk.bundle.reading import Bundle
 from medsdk.canonical import timestamp
 from medsdk.evaluation.answers import Answer, AnswersHeader, read_answers
+from medsdk.evaluation.calibration import calibration_images
 from medsdk.evaluation.cases import CaseSet, identify_cases, read_cases
 from medsdk.evaluation.errors import AnswersMismatchError, ReferenceContractError
 from medsdk.evaluation.judging import Judge
@@ -117,7 +118,12 @@ def evaluate(request: EvaluationRequest, progress: Progress) -> Evaluation:
         reference=request.reference is None,
     )
     rows = read_cases(request.table, task, decode.labels, request.within_patient)
-    cases = identify_cases(rows, task, lambda done: progress("reading the cases", done, len(rows)))
+    cases = identify_cases(
+        rows,
+        task,
+        lambda done: progress("reading the cases", done, len(rows)),
+        calibration_images(bundle),
+    )
     foreign = None
     if request.reference is not None:
         foreign = _foreign_reference(request.reference, task, cases)

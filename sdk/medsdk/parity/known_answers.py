@@ -17,6 +17,9 @@ from medsdk.bundle.manifest import KnownAnswer, Manifest
 from medsdk.bundle.reading import Bundle
 from medsdk.decide.rules import decide
 from medsdk.parity.comparison import beyond, compare_outputs
+from medsdk.parity.decision_probes import check_probes
+from medsdk.parity.explaining_outputs import explain_probabilities, explain_problems
+from medsdk.parity.explaining_pixels import explain_tensor
 from medsdk.pipeline import Pipeline
 from medsdk.pixels import Box, DicomImage, Frame, open_dicom
 from medsdk.plan.candidate import Candidate
@@ -54,7 +57,13 @@ class AnswerResult:
 
 
 def check_answer(
-    bundle: Bundle, candidate: Candidate, pipeline: Pipeline, answer: KnownAnswer, *, alone: bool
+    bundle: Bundle,
+    candidate: Candidate,
+    pipeline: Pipeline,
+    answer: KnownAnswer,
+    *,
+    alone: bool,
+    explain: bool = True,
 ) -> AnswerResult:
     """Run one known answer.
 
@@ -66,6 +75,7 @@ def check_answer(
         alone: Whether to check each stage from its stored input, before the chain. Otherwise
             only those behind the network, which cost nothing: the chain compares outputs and
             the decision, so another activation would pass it.
+        explain: Whether to say what explains a disagreement; takes time only where there is one.
 
     Returns:
         What it showed.
@@ -79,7 +89,11 @@ def check_answer(
     def outputs_agree(stage: str, got: Mapping[str, Array]) -> None:
         difference = compare_outputs(got, expected)
         errors.extend(difference.max_abs.values())
-        problems.extend(f"{stage}: {text}" for text in beyond(difference, variant.tolerance))
+        texts = beyond(difference, variant.tolerance)
+        if texts and explain and not problems:  # the chain would only repeat the stage
+            stored = _stored_of(bundle, answer, role)
+            texts = explain_problems(texts, got, expected, variant.tolerance, stored)
+        problems.extend(f"{stage}: {text}" for text in texts)
 
     def guarded(stage: str, check: Callable[[], None]) -> None:
         try:
@@ -89,7 +103,7 @@ def check_answer(
         except MedsdkError as error:
             problems.append(f"{stage}: {error.code}: {error}")
 
-    for name, check in _stages(bundle, pipeline, answer, outputs_agree, problems):
+    for name, check in _stages(bundle, pipeline, answer, outputs_agree, problems, explain):
         if alone or name in _AFTER_THE_NETWORK:
             guarded(name, check)
 
@@ -121,6 +135,7 @@ def _stages(
     answer: KnownAnswer,
     outputs_agree: Callable[[str, Mapping[str, Array]], None],
     problems: list[str],
+    explain: bool,
 ) -> Iterator[tuple[str, Callable[[], None]]]:
     """Every stage with the check that enters it from the reference's stored input."""
     stage = pipeline.stage
@@ -136,10 +151,21 @@ def _stages(
         source = _read_frame(bundle, answer)
         frame = replace(source, array=bundle.array(answer.frame))
         want = bundle.array(answer.tensors[role])
-        got = stage.preprocessor.prepare(frame, answer_roi(answer)).tensor
+        roi = answer_roi(answer)
+        got = stage.preprocessor.prepare(frame, roi).tensor
         problem = stage.preprocessor.disagreement(got, want)
-        if problem is not None:
-            problems.append(f"preprocess: {problem}")
+        if problem is None:
+            return
+        why = None
+        if explain:
+            why = explain_tensor(
+                got,
+                want,
+                stage.preprocessor.contract,
+                stage.preprocessor.layout,
+                lambda other: other.prepare(frame, roi).tensor,
+            )
+        problems.append(f"preprocess: {problem}" + (f"; {why}" if why else ""))
 
     def network() -> None:
         tensor = bundle.array(answer.tensors[role]).astype(np.float32, copy=False)
@@ -154,7 +180,11 @@ def _stages(
             abs(got[label] - value) > PROBABILITY_TOLERANCE
             for label, value in answer.probabilities.items()
         ):
-            problems.append("decode: the probabilities differ from the stored ones")
+            why = explain_probabilities(got, answer.probabilities, stored, stage.decode)
+            problems.append(
+                "decode: the probabilities differ from the stored ones"
+                + (f"; {why}" if why else "")
+            )
 
     def decision() -> None:
         label = decide(pipeline.task, answer.probabilities).label
@@ -168,8 +198,28 @@ def _stages(
     yield "decide", decision
 
 
+def _stored_of(bundle: Bundle, answer: KnownAnswer, role: str) -> dict[str, dict[str, Array]]:
+    """Every set of outputs that is stored of the network, by whose it is."""
+    found = {
+        f"variant {variant!r}": {name: bundle.array(file) for name, file in files.items()}
+        for variant, files in answer.variant_outputs.get(role, {}).items()
+    }
+    found["the reference in FP32"] = {
+        name: bundle.array(file) for name, file in answer.outputs[role].items()
+    }
+    for other in bundle.manifest.known_answers:
+        if other.id != answer.id:
+            files = other.outputs[role]
+            found[f"known answer {other.id!r}"] = {
+                name: bundle.array(file) for name, file in files.items()
+            }
+    return found
+
+
 def check_on_load(bundle: Bundle, candidate: Candidate, pipeline: Pipeline) -> int:
-    """Run a subset of the known answers through the production path; refuse to serve on failure.
+    """Run the decision probes, and a subset of the known answers through the production path.
+
+    Refuses to serve on failure.
 
     Args:
         bundle: The opened bundle.
@@ -180,8 +230,16 @@ def check_on_load(bundle: Bundle, candidate: Candidate, pipeline: Pipeline) -> i
         How many were run.
 
     Raises:
-        KnownAnswerFailedError: One was not reproduced.
+        KnownAnswerFailedError: One was not reproduced, or a probe is decided otherwise.
     """
+    moved = check_probes(bundle.manifest.task, bundle.manifest.decision_probes)
+    if moved:
+        raise KnownAnswerFailedError(
+            "the bundle does not decide as it did when it was exported",
+            got="; ".join(moved),
+            expected="the decision that is stored for each decision probe",
+            remedy="export the bundle again where the threshold or the rule was meant to change",
+        )
     deadline = time.monotonic_ns() + LOAD_BUDGET_NS
     checked = 0
     labels: set[str] = set()
@@ -189,8 +247,11 @@ def check_on_load(bundle: Bundle, candidate: Candidate, pipeline: Pipeline) -> i
     for answer in spread(bundle.manifest)[:LOAD_CASES]:
         if time.monotonic_ns() > deadline and labels == wanted:
             break
-        result = check_answer(bundle, candidate, pipeline, answer, alone=False)
+        result = check_answer(bundle, candidate, pipeline, answer, alone=False, explain=False)
         if result.problems:
+            # Which stage it is shows when each is checked alone.
+            whole = check_answer(bundle, candidate, pipeline, answer, alone=True)
+            result = whole if whole.problems else result
             raise KnownAnswerFailedError(
                 f"this machine does not reproduce known answer {result.id!r}",
                 got="; ".join(result.problems),

@@ -1,4 +1,7 @@
-"""`medsdk verify`: every known answer on every candidate, each stage alone and chained."""
+"""`medsdk verify`: every known answer on every candidate, each stage alone and chained.
+
+And the decision probes, which say where the rule changes its mind.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,9 @@ import medsdk_runtimes
 from medsdk._refusals import VariantUnavailableError
 from medsdk.bundle.manifest import Verdict
 from medsdk.bundle.reading import Bundle
+from medsdk.parity.decision_probes import check_probes
 from medsdk.parity.declaration import undeclared_gates
-from medsdk.parity.known_answers import check_answer, spread
+from medsdk.parity.known_answers import AnswerResult, check_answer, spread
 from medsdk.pipeline import Pipeline
 from medsdk.plan.candidate import Candidate, advisory_candidates, candidates_of
 from medsdk_runtimes.contract import Effective
@@ -193,7 +197,7 @@ def _as_advice(bundle: Bundle, found: CandidateVerdict) -> CandidateVerdict:
 def verify_candidate(
     bundle: Bundle, candidate: Candidate, progress: Progress | None = None
 ) -> CandidateVerdict:
-    """Run every known answer on one candidate.
+    """Run every known answer on one candidate, and the decision probes.
 
     Args:
         bundle: The opened bundle.
@@ -210,16 +214,24 @@ def verify_candidate(
             candidate, None, "fail", (f"open: {error.code}: {error}",), 0, 0, None
         )
     with pipeline:
+        probes = check_probes(bundle.manifest.task, bundle.manifest.decision_probes)
         answers = spread(bundle.manifest)
-        results = []
+        results: list[AnswerResult] = []
         for done, answer in enumerate(answers):
             if progress is not None:
                 progress(str(candidate), done, len(answers))
-            results.append(check_answer(bundle, candidate, pipeline, answer, alone=True))
+            # The first one that fails says why: the others would repeat it.
+            explain = not any(result.problems for result in results)
+            results.append(
+                check_answer(bundle, candidate, pipeline, answer, alone=True, explain=explain)
+            )
         if progress is not None:
             progress(str(candidate), len(answers), len(answers))
         effective = pipeline.stage.session.effective
-    reasons = tuple(f"{result.id}: {problem}" for result in results for problem in result.problems)
+    reasons = (
+        *(f"{result.id}: {problem}" for result in results for problem in result.problems),
+        *(f"decision probes: {problem}" for problem in probes),
+    )
     largest = max(result.max_abs_error for result in results)
     return CandidateVerdict(
         candidate=candidate,

@@ -79,6 +79,11 @@ class Preprocessor:
         return self._contract
 
     @property
+    def layout(self) -> Layout:
+        """Order of the tensor's axes."""
+        return self._layout
+
+    @property
     def digest(self) -> str:
         """The contract's digest, in hexadecimal."""
         return self._digest
