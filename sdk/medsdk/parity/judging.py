@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medsdk.bundle.manifest import Verdict
-from medsdk.parity._decidable import ROUNDING, cases_that_prove
+from medsdk.parity._decidable import ROUNDING, cases_that_prove, cases_that_tolerate_one
 from medsdk.parity.bootstrap import (
     effective_cases,
     patient_codes,
@@ -380,12 +380,12 @@ def fewest_for_loss(max_loss: float) -> int:
     """How many units there must be before one alone is not more than the loss that is allowed.
 
     Args:
-        max_loss: The limit, 0..1; a limit of 0 tolerates no unit, however many there are.
+        max_loss: The limit, 0..1.
 
     Returns:
-        100 for a loss of at most one point; 1 for a limit of 0.
+        100 for a loss of at most one point; 1 where no number of units allows for one.
     """
-    return math.ceil(1 / max_loss - ROUNDING) if max_loss > 0 else 1
+    return cases_that_tolerate_one(max_loss) or 1
 
 
 def _against(

@@ -98,7 +98,7 @@ def test_a_gain_is_no_loss():
 
 def test_a_frequent_label_does_not_hide_a_rare_one():
     rare = [_case(1000 + k, [_true(0, "rare")], [_found(0, 0.9, "rare")], []) for k in range(3)]
-    evidence = change_evidence(GATE, 0.5, [*_all_found(600), *rare], SCOPE)
+    evidence = change_evidence(GATE, 0.5, [*_all_found(300), *rare], SCOPE)
     assert _claim(evidence, "recall-change").verdict == "pass"
     assert _claim(evidence, "recall-change", "rare").verdict == "fail"
     assert _claim(evidence, "recall-change", "cyst").verdict == "pass"

@@ -114,8 +114,9 @@ def test_masks_of_two_shapes_are_refused():
         (-0.006, 149, 149, ("fail", "pass", "pass")),
         (-0.03, 7, 149, ("pass", "pass", "pass")),
         (-0.03, 9, 149, ("pass", "fail", "pass")),
-        (0.0, 0, 58, ("not-conclusive", "not-conclusive", "not-conclusive")),
-        (-0.5, 4, 20, ("fail", "fail", "not-conclusive")),
+        (0.0, 0, 58, ("pass", "not-conclusive", "pass")),
+        (0.0, 0, 59, ("pass", "pass", "pass")),
+        (-0.5, 4, 20, ("fail", "fail", "pass")),
     ],
 )
 def test_dice_is_held_against_the_gate(change, bad, n, verdicts):
@@ -124,6 +125,13 @@ def test_dice_is_held_against_the_gate(change, bad, n, verdicts):
     names = ("dice-change-mean", "dice-change-5th-percentile", "dice-to-reference-median")
     assert tuple(_claim(evidence, name).verdict for name in names) == verdicts
     assert _claim(evidence, "dice-change-mean").value == pytest.approx(change * bad / n)
+
+
+def test_too_few_masks_decide_nothing():
+    evidence = change_evidence(GATE, [_measures(number) for number in range(148)], SCOPE)
+    assert evidence.verdict == "not-conclusive"
+    assert _claim(evidence, "flips").needed == 149
+    assert change_evidence(GATE, [_measures(k) for k in range(149)], SCOPE).verdict == "pass"
 
 
 def test_the_median_of_the_two_masks():

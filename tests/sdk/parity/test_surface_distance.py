@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from medsdk.parity import surfaces
 from medsdk.parity.surfaces import nearest, surface, surface_distance
 
 Mask = NDArray[np.bool_]
@@ -59,6 +60,21 @@ def test_noise_too(axes):
             got = surface_distance(first, second, spacing)
             assert got is not None
             assert got.mean == pytest.approx(expected.mean(), rel=1e-12)
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_the_search_ends_no_line_too_early(axes, monkeypatch):
+    """One line at a time, as with surfaces so large that no more fit at once."""
+    monkeypatch.setattr(surfaces, "_AT_ONCE", 1)
+    generator = np.random.default_rng(20 + axes)
+    for _ in range(15):
+        shape = generator.integers(3, 16 if axes == 2 else 8, axes)
+        first, second = (generator.random(shape) < 0.15 for _ in range(2))
+        if first.any() and second.any():
+            spacing = generator.uniform(0.3, 6.0, axes)
+            got = surface_distance(first, second, spacing)
+            assert got is not None
+            assert got.mean == pytest.approx(_by_scipy(first, second, spacing).mean(), rel=1e-12)
 
 
 def test_spacing_follows_the_axes():
