@@ -94,5 +94,12 @@ def test_a_difference_is_held_against_its_tolerance():
     assert _claim(_evidence(exact), "output-difference", "boxes").verdict == "fail"
 
 
+def test_one_value_of_many_is_not_averaged_away():
+    one = WANT["boxes"].copy()
+    one[0, 2, 3] = -0.5
+    claim = _claim(_evidence({**WANT, "boxes": one}), "output-difference", "boxes")
+    assert (claim.value, claim.verdict) == (0.5, "fail")
+
+
 def test_nothing_compared_is_not_run():
     assert _evidence().verdict == "not-run"
