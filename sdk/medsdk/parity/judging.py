@@ -336,17 +336,17 @@ def listed(
     faults: Sequence[str],
     patients: int | None = None,
 ) -> Claim:
-    """Something that must not happen at all, each time with its own sentence.
+    """Things each of which must be right, and what is wrong with those that are not.
 
     Args:
         measure: For instance `outputs`.
         scope: Of which part.
         n: How many were looked at.
-        faults: One sentence each.
+        faults: One sentence for each that is not right.
         patients: How many patients.
 
     Returns:
-        `fail` where there is a fault, `not-run` where there was nothing to look at.
+        `events` are right; `fail` where one is not, `not-run` where there was nothing to look at.
     """
     verdict: Verdict = "fail" if faults else "pass" if n else "not-run"
     shown = "; ".join(faults[:_NAMED])
@@ -356,9 +356,9 @@ def listed(
         scope=scope,
         n=n,
         patients=patients,
-        events=len(faults),
-        unit="count",
-        limit=0,
+        events=n - len(faults),
+        value=(n - len(faults)) / n if n else None,
+        limit=1.0,
         verdict=verdict,
         reason=shown + more,
     )
