@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medsdk.errors import DecoderMissingError
+from medsdk.evaluation.folders import image_files
 from medsdk.evaluation.tables import ROI_COLUMN, roi_rule
 from medsdk.pixels import Box, DicomImage, Frame, open_dicom
 from medsdk.pixels._quiet import reading
@@ -103,13 +104,7 @@ def calibration_files(folder: Path, task: Task) -> list[CalibrationFile]:
             got="a file" if folder.exists() else "nothing at that path",
             expected="a folder of DICOM files like those the scanner gives",
         )
-    files = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.suffix.lower() not in (".csv", ".txt", ".json", ".md")
-    )
+    files = image_files(folder)
     if not files:
         raise InputsRefusedError(
             "the calibration folder is empty",

@@ -16,7 +16,8 @@ from medsdk.parity.comparison import compare_outputs
 from medsdk.parity.evidence import Evidence, Scope
 from medsdk.parity.metrics import binary_metrics
 from medsdk.parity.pairing import paired
-from medsdk.pipeline import positive_label, supported_role
+from medsdk.parity.protocol import positive_label
+from medsdk.pipeline import supported_role
 from medsdk.tasks import Task
 from medsdk_export.attempts import Attempt, Executor, Observation
 from medsdk_export.evidence import (
@@ -284,7 +285,7 @@ def change_on(
     return change_evidence(
         gate,
         decode.labels,
-        positive_label(task),
+        positive_label(task, supported_role(task)[0]),
         paired(reference, variant),
         Scope(candidate=candidate),
     )
@@ -378,7 +379,7 @@ def parity_record(
         if item.truth is not None
     ]
     truths, before, after = zip(*labelled, strict=True)
-    positive = positive_label(task)
+    positive = positive_label(task, supported_role(task)[0])
     fp32, variant = (
         binary_metrics(truths, [label_of(task, given) for given in side], positive)
         for side in (before, after)

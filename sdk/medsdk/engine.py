@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from medsdk._refusals import VariantUnavailableError
 from medsdk._version import __version__
+from medsdk.bundle.manifest import Manifest
 from medsdk.bundle.reading import Bundle
 from medsdk.canonical import uid_hash
 from medsdk.decide.rules import Outcome
@@ -192,12 +193,7 @@ def load(
         TaskUnsupportedError: This release does not run the task.
     """
     bundle = Bundle.open(Path(path))
-    if bundle.manifest.purpose == "benchmark" and policy != "explore":
-        raise VariantUnavailableError(
-            "the bundle is for benchmarks and makes no clinical claim",
-            got=f"policy {policy!r}",
-            expected="policy='explore'",
-        )
+    check_purpose(bundle.manifest, policy)
     plan = default_candidate(bundle.manifest, runtime, variant, device, threads)
     pipeline = Pipeline.open(bundle, plan.candidate)
     try:
@@ -208,6 +204,20 @@ def load(
     except BaseException:
         pipeline.close()
         raise
+
+
+def check_purpose(manifest: Manifest, policy: Literal["locked", "explore"]) -> None:
+    """Refuse a bundle that makes no clinical claim, unless it is to be explored.
+
+    Raises:
+        VariantUnavailableError: Its purpose is `benchmark`, and the policy is not `explore`.
+    """
+    if manifest.purpose == "benchmark" and policy != "explore":
+        raise VariantUnavailableError(
+            "the bundle is for benchmarks and makes no clinical claim",
+            got=f"policy {policy!r}",
+            expected="policy='explore'",
+        )
 
 
 def _provenance(bundle: Bundle, plan: Plan, pipeline: Pipeline) -> Provenance:

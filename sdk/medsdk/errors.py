@@ -27,6 +27,10 @@
     ├── ReportFolderError         2  the folder for a report holds something else
     ├── UnpairedResultsError      2  two sets of results that are not of the same cases
     ├── UnitRefusedError          2  slices that cannot be counted as lesions or studies
+    ├── NotComparableError        2  two sides of a comparison that answer other questions
+    ├── PhantomRefusedError       2  a folder of phantom images that cannot be used
+    ├── ValuesUnreadableError     4  no stored values of a phantom, or a malformed file
+    ├── ValuesTamperedError       1  stored values that are not what was written
     └── ExportRefusedError        2  export will not make this bundle (medsdk_export)
 
 The number is the exit status of the command line.
@@ -47,6 +51,12 @@ from medsdk._refusals import (
     UndecidableGateError,
     VariantUnavailableError,
 )
+from medsdk.acceptance.errors import (
+    PhantomRefusedError,
+    ValuesTamperedError,
+    ValuesUnreadableError,
+)
+from medsdk.changes.errors import NotComparableError
 from medsdk.evaluation.errors import (
     AnswersMismatchError,
     AnswersUnreadableError,
@@ -92,8 +102,10 @@ __all__ = [
     "KernelUnavailableError",
     "KnownAnswerFailedError",
     "MedsdkError",
+    "NotComparableError",
     "OutputMismatchError",
     "OutputNotWritableError",
+    "PhantomRefusedError",
     "PixelInputRefusedError",
     "PixelInputUnreadableError",
     "PrecisionMismatchError",
@@ -110,5 +122,7 @@ __all__ = [
     "UndecidableGateError",
     "UnitRefusedError",
     "UnpairedResultsError",
+    "ValuesTamperedError",
+    "ValuesUnreadableError",
     "VariantUnavailableError",
 ]

@@ -278,19 +278,6 @@ def supported_role(task: Task) -> tuple[str, ClassificationDecode]:
     return role, network.decode
 
 
-def positive_label(task: Task) -> str:
-    """The label that sensitivity speaks of: the rule's, else the last one.
-
-    Raises:
-        TaskUnsupportedError: The task needs what a later release brings.
-    """
-    rule = task.decision.rule
-    if isinstance(rule, ThresholdRule):
-        return rule.label
-    _, decode = supported_role(task)
-    return decode.labels[-1]
-
-
 def _unsupported(task: Task, problems: list[str]) -> TaskUnsupportedError:
     return TaskUnsupportedError(
         f"this release does not run {task.id}",

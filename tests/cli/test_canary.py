@@ -276,3 +276,60 @@ def test_the_pseudonyms_and_paths_of_cases_stay_out_of_the_bundle(cli, vendor, t
     for path in out.rglob("*"):
         if path.is_file():
             _clean(path.read_bytes())
+
+
+@pytest.mark.parametrize("as_json", [True, False], ids=["json", "text"])
+def test_an_evaluation_says_no_path_pseudonym_or_value(cli, bundle_dir, objects, tmp_path, as_json):
+    folder = tmp_path / IN_PATH
+    folder.mkdir()
+    table = folder / f"{NAME}.csv"
+    rows = ["path,truth,patient,study,lesion,site"]
+    for number, data in enumerate(objects.values()):
+        # The last pixel differs, so that no two cases are the same.
+        path = folder / f"{NAME}-{number}.dcm"
+        path.write_bytes(data[:-2] + bytes([number, 0]))
+        person = f"{IDENTITY}-{number}"
+        rows.append(f"{path.name},tumour,{person},{person}-{UID},{person}-{CANARY},a")
+    table.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    out, report = tmp_path / "out", tmp_path / "report"
+    done = cli(
+        *("evaluate", bundle_dir, "--cases", table, "--out", out, "--report", report),
+        *("--runtime", "onnxruntime", *(["--json"] if as_json else [])),
+    )
+    assert done.status in (1, 5), done.err
+    _clean(done.out)
+    _clean(done.err)
+    assert "pixel-input-unreadable" in done.out
+    written = [path for place in (out, report) for path in place.rglob("*") if path.is_file()]
+    assert {"onnxruntime-fp32.jsonl", "report.json", "report.html", "report.xml"} <= {
+        path.name for path in written
+    }
+    for path in written:
+        _clean(path.name)
+        _clean(path.read_bytes())
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        f"path,truth,patient\n{NAME}.dcm,tumour,{IDENTITY}\n",
+        f"path,truth,patient\n{NAME}.dcm,{CANARY},{IDENTITY}\n",
+        f"path,truth,patient,{CANARY}\n{NAME}.dcm,tumour,{IDENTITY},{CANARY}\n",
+        f"{NAME}.dcm,tumour,{IDENTITY}\n",
+        f"path;truth;patient\n{NAME}.dcm;tumour;{IDENTITY}\n",
+        f"path,truth,patient\n{NAME}.dcm,tumour\n",
+        f'path,truth,patient\n"{NAME}.dcm,tumour,{IDENTITY}\n',
+        f"path,truth,patient,site\n{NAME}.dcm,tumour,{IDENTITY},{CANARY * 20}\n",
+        f"path,truth,patient\n{NAME}.dcm,tumour,{IDENTITY}é\n".encode("latin-1"),
+        f"path,truth,patient\n{NAME}.dcm,tumour,{IDENTITY}山田太郎\n".encode("cp932"),
+        f"path,truth,patient\n{NAME}.dcm,tumour,{IDENTITY}\n".encode("utf-16"),
+    ],
+)
+def test_a_table_that_is_refused_is_not_repeated(cli, bundle_dir, tmp_path, table):
+    path = tmp_path / IN_PATH
+    path.write_bytes(table if isinstance(table, bytes) else table.encode())
+    for words in (["--json"], []):
+        done = cli("evaluate", bundle_dir, "--cases", path, *words)
+        assert done.status == 2
+        _clean(done.out + done.err)
+        assert "Traceback" not in done.err

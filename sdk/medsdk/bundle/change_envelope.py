@@ -74,5 +74,5 @@ class ChangeEnvelope(Strict):
         return self
 
     def gate(self, approved: ClassificationGate) -> ClassificationGate:
-        """The limits as a gate, with the metric of the approved side's own."""
-        return ClassificationGate(metric=approved.metric, **self.limits.model_dump())
+        """The limits as a gate, whatever they do not say as the approved side's own has it."""
+        return approved.model_copy(update=self.limits.model_dump())

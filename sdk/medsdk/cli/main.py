@@ -54,7 +54,19 @@ class InterruptedCommandError(MedsdkError):
 
 def application() -> typer.Typer:
     """The application with the commands of every floor."""
-    from medsdk.cli import bench, demo, doctor, inspect, pack, run, tasks, verify
+    from medsdk.cli import (
+        accept,
+        bench,
+        demo,
+        diff,
+        doctor,
+        evaluate,
+        inspect,
+        pack,
+        run,
+        tasks,
+        verify,
+    )
 
     app = typer.Typer(
         name="medsdk",
@@ -89,7 +101,7 @@ def application() -> typer.Typer:
         del version
 
     common.__doc__ = None
-    for module in (doctor, demo, tasks, inspect, verify, run, bench, pack):
+    for module in (doctor, demo, tasks, inspect, verify, run, evaluate, diff, accept, bench, pack):
         module.register(app)
     for entry in sorted(entry_points(group=COMMAND_GROUP), key=lambda item: item.name):
         entry.load()(app)

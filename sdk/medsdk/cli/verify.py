@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medsdk.cli.options import BundleArgument, JsonFlag, QuietFlag, ThreadsOption
+from medsdk.cli.options import (
+    BundleArgument,
+    JsonFlag,
+    LanguageOption,
+    QuietFlag,
+    ReportOption,
+    ThreadsOption,
+)
 from medsdk.cli.output import Progress, print_document, print_text, table
 
 if TYPE_CHECKING:
@@ -31,6 +38,8 @@ def register(app: typer.Typer) -> None:
             ),
         ] = None,
         threads: ThreadsOption = None,
+        report: ReportOption = None,
+        language: LanguageOption = "en",
         as_json: JsonFlag = False,
         quiet: QuietFlag = False,
     ) -> None:
@@ -45,10 +54,20 @@ def register(app: typer.Typer) -> None:
         from medsdk.parity.verification import verify as verify_bundle
         from medsdk.results.describing import describe_verification
 
+        if report is not None:
+            from medsdk.reports import check_report_folder
+
+            check_report_folder(report, replace=True)
         opened = Bundle.open(bundle)
         with Progress(quiet=quiet) as progress:
             verification = verify_bundle(opened, tuple(runtime or ()), threads, progress)
         document = describe_verification(opened, verification)
+        if report is not None:
+            from medsdk.reports import PAGE, write_report
+            from medsdk.reports.verification import verification_report
+
+            found = verification_report(opened, verification)
+            write_report(found, report, language=language, replace=True)
         if as_json:
             print_document(document)
         else:
@@ -60,6 +79,8 @@ def register(app: typer.Typer) -> None:
                 print_text(line)
             if document.absent_runtimes:
                 print_text(f"not installed here: {', '.join(document.absent_runtimes)}")
+            if report is not None:
+                print_text(f"written: {report / PAGE}")
             print_text(f"\n{document.verdict.upper()}")
         raise typer.Exit(EXIT_OF[document.verdict])
 

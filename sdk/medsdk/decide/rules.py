@@ -42,10 +42,29 @@ def decide(task: Task, probabilities: Mapping[str, float]) -> Outcome:
     Raises:
         TaskUnsupportedError: The rule needs boxes, masks or values.
     """
-    rule = task.decision.rule
+    thresholds = {name: item.value for name, item in task.thresholds.items()}
+    return apply_rule(task.decision.rule, thresholds, probabilities)
+
+
+def apply_rule(
+    rule: Rule, thresholds: Mapping[str, float], probabilities: Mapping[str, float]
+) -> Outcome:
+    """Apply a rule apart from its task, for instance that of a file of answers.
+
+    Args:
+        rule: The rule.
+        thresholds: Those that it may name.
+        probabilities: Label to probability, 0..1.
+
+    Returns:
+        The outcome, as `decide` says.
+
+    Raises:
+        TaskUnsupportedError: The rule needs boxes, masks or values.
+    """
     match rule:
         case ThresholdRule():
-            threshold = task.thresholds[rule.threshold].value
+            threshold = thresholds[rule.threshold]
             probability = probabilities[rule.label]
             if rule.indeterminate_within and abs(probability - threshold) <= (
                 rule.indeterminate_within

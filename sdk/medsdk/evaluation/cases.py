@@ -157,9 +157,9 @@ def read_cases(
 
     Raises:
         CasesRefusedError: No such table, another encoding, separator or header; a truth that is
-            no label, a missing or repeated file, no patient, one patient in two strata, a study
-            or a lesion of two patients, a column without sense, no region of interest where the
-            task needs one, more cases than are taken on.
+            no label, a missing or repeated file, no patient or study, one patient in two strata,
+            a study or a lesion of two patients, a column that divides nothing, no region of
+            interest where the task needs one, more cases than are taken on.
     """
     divided = strata_columns(task)
     for name in within_patient:
@@ -191,9 +191,9 @@ def read_cases(
                 number=number,
                 path=path or table,
                 truth=_truth(row["truth"], allowed, name, task.id),
-                patient=_digest("patient", _pseudonym(row["patient"], name)),
-                study=_digest("study", row["study"]) if row.get("study") else None,
-                lesion=_digest("lesion", row["lesion"]) if row.get("lesion") else None,
+                patient=_digest("patient", _named(row, "patient", name)),
+                study=_digest("study", _named(row, "study", name)) if "study" in row else None,
+                lesion=_digest("lesion", row["lesion"]) if row.get("lesion", "").strip() else None,
                 strata={column: _value(row[column], column, name) for column in columns},
                 roi=parse_roi(row.get(ROI_COLUMN, ""), rule, name),
             )
@@ -300,15 +300,16 @@ def _truth(text: str, allowed: list[str], name: str, task_id: str) -> str | None
     return text
 
 
-def _pseudonym(text: str, name: str) -> str:
-    if not text.strip():
+def _named(row: dict[str, str], column: str, name: str) -> str:
+    text = row[column].strip()
+    if not text:
         raise CasesRefusedError(
-            f"{name} has no patient",
+            f"{name} has no {column}",
             got="an empty field",
-            expected="a pseudonym, the same for all cases of one patient",
-            remedy="where every case is of another patient, number them",
+            expected=f"a pseudonym, the same for all cases of one {column}",
+            remedy=f"where every case is of another {column}, number them",
         )
-    return text.strip()
+    return text
 
 
 def _value(text: str, column: str, name: str) -> str:
@@ -324,7 +325,7 @@ def _value(text: str, column: str, name: str) -> str:
 
 
 def _digest(kind: str, text: str) -> str:
-    return sha256_of(f"{kind}:{text.strip()}".encode())[:16]
+    return sha256_of(f"{kind}:{text.strip()}".encode("utf-8", "replace"))[:16]
 
 
 def _file_digest(case: Case) -> str:

@@ -23,12 +23,14 @@ from medsdk.evaluation.answers import KEPT_VALUES, Answer, AnswersHeader, Answer
 from medsdk.evaluation.cases import CaseSet, KnownCase, read_frame
 from medsdk.evaluation.errors import AnswersMismatchError
 from medsdk.parity.known_answers import check_on_load
+from medsdk.parity.protocol import positive_label
 from medsdk.parity.verification import asked_candidates
-from medsdk.pipeline import Pipeline, positive_label, supported_role, variant_file
+from medsdk.pipeline import Pipeline, supported_role, variant_file
 from medsdk.plan.candidate import DEFAULT_RUNTIME, DEFAULT_VARIANT, Candidate
 from medsdk.results.documents import BundleIdentity, NetworkChoice, SettingsDocument
 from medsdk_runtimes.contract import Array
 from medsdk_runtimes.errors import MedsdkError, OutputMismatchError
+from medsdk_runtimes.graph_digests import graph_digests
 from medsdk_runtimes.machine import identify
 
 Progress = Callable[[str, int, int], None]
@@ -123,7 +125,7 @@ def choose_candidates(
         )
     if not reference:
         return tuple(chosen)
-    fp32 = [item for item in everything.judged if item.isa == "native" and _is_fp32(item)]
+    fp32 = [item for item in everything.judged if item.isa == "native" and is_fp32(item)]
     fp32.sort(key=lambda item: item.runtime != DEFAULT_RUNTIME)
     if not fp32:
         return tuple(chosen)
@@ -248,17 +250,20 @@ def header_of(
     machine = identify()
     decision = task.decision.model_dump(mode="json")
     file = variant_file(manifest, candidate, stage.role)
+    digests = graph_digests(bundle.read(file))
     return AnswersHeader(
         bundle=BundleIdentity(name=manifest.name, version=manifest.version, sha256=bundle.sha256),
         notice=manifest.notice,
         task={"id": task.id, "version": task.version},
         decision=canonical_json(decision).decode().strip(),
         labels=tuple(stage.decode.labels),
-        positive=positive_label(task),
+        positive=positive_label(task, stage.role),
         gates=task.gates,
         thresholds={name: item.value for name, item in task.thresholds.items()},
         preprocessing={stage.role: stage.preprocessor.digest},
         networks_sha256={stage.role: manifest.files[file].sha256},
+        topology_sha256={stage.role: digests.topology},
+        weights_sha256={stage.role: digests.weights},
         runtime=candidate.runtime,
         runtime_version=effective.version,
         device=effective.device,
@@ -312,7 +317,8 @@ def _check_rows(done: Sequence[Answer], cases: CaseSet) -> None:
             )
 
 
-def _is_fp32(candidate: Candidate) -> bool:
+def is_fp32(candidate: Candidate) -> bool:
+    """Whether every network of it is the FP32 variant."""
     return all(choice.variant == DEFAULT_VARIANT for choice in candidate.networks.values())
 
 

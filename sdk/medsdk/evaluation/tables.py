@@ -21,8 +21,9 @@ ROI_COLUMN = "roi"
 """A further column of the cases where the task's crop takes a region of interest:
 `x0,y0,x1,y1` in pixels of the stored frame, outer corners; empty for none."""
 
-_JAPANESE = re.compile("[\\u3040-\\u30ff\\u4e00-\\u9fff]")
-"""Kana and kanji of full width: half-width kana are what many bytes of other encodings become."""
+_JAPANESE = re.compile("[\\u3040-\\u30ff\\u4e00-\\u9fff]{2}")
+"""Kana and kanji of full width, two in a row: a single one, or half-width kana, is what letters
+with accents in other encodings look like."""
 
 
 def read_table(

@@ -3,6 +3,15 @@
 from medsdk._refusals import ReportFolderError
 from medsdk.reports.report import Report
 from medsdk.reports.wording import Language
-from medsdk.reports.writing import check_report_folder, write_report
+from medsdk.reports.writing import DOCUMENT, JUNIT, PAGE, check_report_folder, write_report
 
-__all__ = ["Language", "Report", "ReportFolderError", "check_report_folder", "write_report"]
+__all__ = [
+    "DOCUMENT",
+    "JUNIT",
+    "PAGE",
+    "Language",
+    "Report",
+    "ReportFolderError",
+    "check_report_folder",
+    "write_report",
+]

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import get_args
 
 from medsdk.bundle.manifest import Verdict
-from medsdk.parity.evidence import Level
 from medsdk.reports.markup import Markup, foreign, joined, tag
 from medsdk.reports.report import Report
 from medsdk.reports.tables import Numbered, badge, claims_table, icon, scope_text, table
@@ -145,11 +143,8 @@ def _gate_value(value: float | str | bool) -> str:
 def _by_level(words: Wording, claims: Sequence[Numbered]) -> list[Markup]:
     """Claims by what is counted: of all cases open, by stratum folded."""
     parts: list[Markup] = []
-    levels: tuple[Level, ...] = get_args(Level)
-    for level in levels:
+    for level in dict.fromkeys(item.claim.scope.level for item in claims):
         here = [item for item in claims if item.claim.scope.level == level]
-        if not here:
-            continue
         name = words.text("level-names", level)
         heading = words.text("headings", "by-level", level=name)
         parts.append(tag("h3", heading))
@@ -171,6 +166,8 @@ def _stratum(words: Wording, stratum: str, claims: Sequence[Numbered]) -> Markup
         for verdict in _ORDER
         if found[verdict]
     ]
+    if set(found) == {"advisory"}:
+        chips = [tag("small", str(len(claims)))]
     return tag(
         "details", tag("summary", foreign(title), *chips), claims_table(words, title, claims)
     )

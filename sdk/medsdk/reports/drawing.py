@@ -18,7 +18,7 @@ ROW_WIDTH, ROW_HEIGHT = 216, 26
 _ROW_MARGIN = 16
 
 WIDTH, HEIGHT = 400, 250
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 14, 46
+_LEFT, _RIGHT, _TOP, _BOTTOM = 68, 14, 14, 46
 THINNEST = 1.5
 """A bin that holds anything is drawn at least so high."""
 
@@ -28,22 +28,27 @@ def is_change(measure: Measure) -> bool:
     return measure in POINTS or measure.endswith("-change") or "-change-" in measure
 
 
-def row_scale(claims: Iterable[Claim]) -> Scale | None:
-    """The one axis of several claims of one measure and unit; None where nothing can be drawn.
+def row_scale(claims: Sequence[Claim]) -> Scale | None:
+    """The one axis of several claims of one measure; None where a lone number is all there is.
 
     Args:
         claims: Of one measure and unit.
     """
     found: list[float] = []
     shares = signed = False
+    compared = len({claim.value for claim in claims} - {None}) > 1
     for claim in claims:
         ends = (claim.bound.low, claim.bound.high) if claim.bound is not None else ()
-        found += [value for value in (claim.value, claim.limit, *ends) if value is not None]
+        compared = compared or claim.limit is not None or any(end is not None for end in ends)
+        here = [value for value in (claim.value, *ends) if value is not None]
+        if here and claim.limit is not None:
+            here.append(claim.limit)
+        found += here
         signed = signed or is_change(claim.measure)
         shares = shares or (claim.unit == "fraction" and claim.measure != "metric-ratio")
-    if not found:
+    low, high = min(found, default=0.0), max(found, default=0.0)
+    if not compared or not found:
         return None
-    low, high = min(found), max(found)
     if signed or (0 < low < high / 2):
         found.append(0.0)
     floor = -math.inf if signed or low < 0 else 0.0
@@ -155,7 +160,7 @@ def histogram(words: Wording, chart: Histogram) -> Markup:
         across,
         up,
         [(value, tick(value, chart.unit, chart.measure)) for value in across.ticks(5)],
-        [(value, significant(value)) for value in up.ticks(4) if value == round(value)],
+        [(value, significant(value)) for value in up.ticks(5) if value == round(value)],
         _axis_title(words, "histogram-axis", chart.unit, chart.measure),
         words.text("columns", "count"),
     )
@@ -203,7 +208,6 @@ def summary(words: Wording, chart: Histogram | BlandAltman) -> str:
         return words.text(
             "notes",
             "histogram",
-            measure=words.measure(chart.measure),
             units=words.counted(sum(chart.counts), chart.scope.level),
             bins=str(len(chart.counts)),
             low=shown(chart.edges[0]),
@@ -261,7 +265,7 @@ def _frame(
             "text",
             up_title,
             class_="title",
-            transform=f"translate(11 {(_TOP + bottom) / 2:g}) rotate(-90)",
+            transform=f"translate(12 {(_TOP + bottom) / 2:g}) rotate(-90)",
         )
     )
     return parts

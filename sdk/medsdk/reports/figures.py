@@ -19,7 +19,7 @@ _OPEN = 6
 def agreement_section(words: Wording, report: Report) -> Markup | None:
     """How often each side said what."""
     charts = [chart for chart in report.evidence.charts if isinstance(chart, AgreementTable)]
-    return _grid(words, [_agreement(words, chart) for chart in charts])
+    return _grid(words, [_agreement(words, chart) for chart in charts], "tables")
 
 
 def differences_section(words: Wording, report: Report) -> Markup | None:
@@ -34,14 +34,14 @@ def bland_altman_section(words: Wording, report: Report) -> Markup | None:
     return _grid(words, [_figure(words, chart) for chart in charts])
 
 
-def _grid(words: Wording, figures: list[Markup]) -> Markup | None:
+def _grid(words: Wording, figures: list[Markup], kind: str = "figures") -> Markup | None:
     if not figures:
         return None
-    shown = tag("div", *figures[:_OPEN], class_="figures")
+    shown = tag("div", *figures[:_OPEN], class_=kind)
     if len(figures) <= _OPEN:
         return shown
     more = words.text("sentences", "more", count=str(len(figures) - _OPEN))
-    rest = tag("div", *figures[_OPEN:], class_="figures")
+    rest = tag("div", *figures[_OPEN:], class_=kind)
     return joined(shown, tag("details", tag("summary", more), rest))
 
 

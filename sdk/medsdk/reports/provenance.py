@@ -36,7 +36,7 @@ def _candidate(words: Wording, item: ReportCandidate) -> tuple[Markup | None, ..
         settings.append(words.text("parts", "isa", isa=item.settings.isa))
     reasons = tag(
         "details",
-        tag("summary", tag("small", str(len(item.reasons)))),
+        tag("summary", tag("small", words.reasons(len(item.reasons)))),
         tag("ul", *(tag("li", foreign(reason, "en")) for reason in item.reasons)),
         class_="reasons",
     )
@@ -45,7 +45,7 @@ def _candidate(words: Wording, item: ReportCandidate) -> tuple[Markup | None, ..
         joined(badge(words, item.verdict), *([reasons] if item.reasons else [])),
         joined(
             foreign(f"{item.bundle.name} {item.bundle.version}"),
-            tag("code", item.bundle.sha256[:12], class_="digest"),
+            tag("code", item.bundle.sha256[:12], class_="digest short"),
         ),
         joined(
             foreign(f"{item.runtime} {item.runtime_version}"), tag("small", foreign(item.device))
@@ -67,7 +67,9 @@ def _candidate(words: Wording, item: ReportCandidate) -> tuple[Markup | None, ..
             )
         ),
         joined(*(tag("span", text, class_="part") for text in settings)),
-        tag("code", item.machine_sha256[:12], class_="digest") if item.machine_sha256 else None,
+        tag("code", item.machine_sha256[:12], class_="digest short")
+        if item.machine_sha256
+        else None,
     )
 
 

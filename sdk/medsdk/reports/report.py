@@ -76,7 +76,8 @@ class Report(Document):
         cases_sha256: Of the set of cases; empty where there was none.
         cases: Number of cases.
         patients: Number of patients; None where nobody said.
-        changes: What differs between two sides; empty but for `diff`.
+        changes: What differs between two sides; empty but for `diff` and `accept`.
+        envelope: Where a change lies, seen from the change envelope; None without one.
         evidence: Claims, charts, worst cases.
     """
 
@@ -93,4 +94,5 @@ class Report(Document):
     cases: int
     patients: int | None
     changes: tuple[Change, ...] = ()
+    envelope: Literal["inside", "outside", "undecidable"] | None = None
     evidence: Evidence

@@ -63,8 +63,8 @@ def _row(
         if number == 0 and head_column:
             made.append(tag("th", cell, scope="row", role="rowheader"))
         else:
-            empty = None if cell else "empty"
-            made.append(tag("td", cell, data_label=name or None, role="cell", class_=empty))
+            kind = "empty" if not cell else "plot" if '<svg class="row"' in cell else None
+            made.append(tag("td", cell, data_label=name or None, role="cell", class_=kind))
     return tag("tr", *made, role="row", **attributes)
 
 
@@ -130,14 +130,16 @@ def claims_table(words: Wording, caption: str, claims: Sequence[Numbered]) -> Ma
         _group(words, names, dict(zip(names, header, strict=True)), group)
         for group in groups.values()
     ]
-    return framed(caption, header, *bodies, class_="claims" + (" judged" if judged else ""))
+    return framed(
+        caption, header, *bodies, class_=f"claims{' judged' * judged}{' limited' * limited}"
+    )
 
 
 def _group(
     words: Wording, names: Sequence[str], header: Mapping[str, str], claims: Sequence[Numbered]
 ) -> Markup:
     first = claims[0].claim
-    scale = row_scale(item.claim for item in claims)
+    scale = row_scale([item.claim for item in claims])
     plot = names.index("plot")
     name = tag(
         "th",
@@ -146,7 +148,7 @@ def _group(
         colspan=plot,
         role="rowheader",
     )
-    axis = tag("td", None if scale is None else row_axis(scale, first), role="cell")
+    axis = tag("td", None if scale is None else row_axis(scale, first), class_="plot", role="cell")
     rest = [tag("td", role="cell", class_="empty") for _ in names[plot + 1 :]]
     rows = [tag("tr", name, axis, *rest, class_="group", role="row")]
     for item in claims:
@@ -186,7 +188,8 @@ def _bound(words: Wording, claim: Claim) -> Markup | None:
     said = words.bound(claim.bound, claim.unit, claim.measure)
     if not said:
         return None
-    return joined(tag("span", said), tag("small", words.certainty(claim.bound)))
+    certainty = words.certainty(claim.bound)
+    return joined(tag("span", said), *([tag("small", certainty)] if certainty else []))
 
 
 def _limit(words: Wording, claim: Claim) -> Markup | None:

@@ -60,25 +60,29 @@ class Wording:
         """How many patients."""
         return self.counted(n, "patient")
 
-    def quantity(
-        self,
-        value: float,
-        unit: str,
-        measure: Measure,
-        rounding: Rounding = "nearest",
-    ) -> str:
+    def reasons(self, n: int) -> str:
+        """How many reasons."""
+        return self.text("sentences", "reasons-one" if n == 1 else "reasons", count=whole(n))
+
+    def quantity(self, value: float, unit: str, measure: Measure) -> str:
         """A number with its unit.
 
         Args:
             value: In `unit`.
             unit: As a claim has it.
             measure: Says how a `fraction` is shown: percent, points or plain.
-            rounding: `up` for an upper bound, `down` for a lower one.
         """
-        kind = self.kind_of(measure) if unit == "fraction" else "other"
-        if kind == "percent" or kind == "points":
-            return self.text("units", kind, value=fixed(value, 2, rounding, 100))
-        number, name = significant(value, 4, rounding), self.unit_of(unit, measure)
+        return self._with_unit(self._number(value, unit, measure, "nearest"), unit, measure)
+
+    def _number(self, value: float, unit: str, measure: Measure, rounding: Rounding) -> str:
+        if unit == "fraction" and self.kind_of(measure) != "plain":
+            return fixed(value, 2, rounding, 100)
+        return significant(value, 4, rounding)
+
+    def _with_unit(self, number: str, unit: str, measure: Measure) -> str:
+        if unit == "fraction" and self.kind_of(measure) != "plain":
+            return self.text("units", self.kind_of(measure), value=number)
+        name = self.unit_of(unit, measure)
         return self.text("units", "other", value=number, unit=name) if name else number
 
     @staticmethod
@@ -104,19 +108,23 @@ class Wording:
             unit: The claim's.
             measure: The claim's.
         """
-        low = "" if bound.low is None else self.quantity(bound.low, unit, measure, "down")
-        high = "" if bound.high is None else self.quantity(bound.high, unit, measure, "up")
+        low = "" if bound.low is None else self._number(bound.low, unit, measure, "down")
+        high = "" if bound.high is None else self._number(bound.high, unit, measure, "up")
         seen = "seen-" if bound.method == "extremes" else ""
         if low and high:
-            return self.text("sentences", f"{seen}between", low=low, high=high)
+            both = self.text("sentences", "between", low=low, high=high)
+            both = self._with_unit(both, unit, measure)
+            return self.text("sentences", "seen-between", range=both) if seen else both
+        low = low and self._with_unit(low, unit, measure)
+        high = high and self._with_unit(high, unit, measure)
         if high:
             return self.text("sentences", f"{seen}under", high=high)
         return self.text("sentences", f"{seen}over", low=low) if low else ""
 
     def certainty(self, bound: Bound) -> str:
-        """How a bound was found: `one-sided 95 %, Clopper-Pearson`; empty where by no method."""
+        """How a bound was found, in words; empty where it is but what was seen."""
         if bound.method in ("extremes", "none"):
-            return self.method(bound.method)
+            return ""
         kind = "interval"
         if bound.low is None or bound.high is None:
             kind = "upper" if bound.low is None else "lower"
@@ -158,6 +166,7 @@ class Wording:
     def certain(self, bound: Bound, unit: str, measure: Measure) -> str:
         """A bound and how it was found; empty where it has no end."""
         said = self.bound(bound, unit, measure)
-        if not said or bound.method in ("extremes", "none"):
+        certainty = self.certainty(bound)
+        if not said or not certainty:
             return said
-        return self.text("sentences", "certain", bound=said, certainty=self.certainty(bound))
+        return self.text("sentences", "certain", bound=said, certainty=certainty)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medsdk.pixels import Frame
+from medsdk.pixels import Box, Frame
 from medsdk.results.finding import Finding
 
 if TYPE_CHECKING:
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from PIL import Image, ImageFont
 
     _Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+CASE_SIDE = 512
+"""The longer side of a case's picture, in pixels."""
 
 _MIN_WIDTH = 640
 _MARGIN = 12
@@ -75,6 +78,32 @@ def finding_picture(frame: Frame, finding: Finding, title: str = "") -> bytes:
         top += _LINE
     stream = io.BytesIO()
     canvas.save(stream, format="PNG")
+    return stream.getvalue()
+
+
+def case_picture(frame: Frame, roi: Box | None) -> bytes:
+    """Draw a case for a report: the frame as it is stored, and its region of interest.
+
+    Args:
+        frame: The stored frame.
+        roi: Region of interest in its pixels, or None.
+
+    Returns:
+        A PNG file of at most `CASE_SIDE` pixels a side. Whatever is burnt into the frame is in
+        it, names too.
+    """
+    from PIL import Image, ImageDraw
+
+    picture = _display(frame)
+    zoom = min(CASE_SIDE / max(picture.size), 4.0)
+    size = (max(1, round(picture.width * zoom)), max(1, round(picture.height * zoom)))
+    picture = picture.resize(size, Image.Resampling.BILINEAR)
+    if roi is not None:
+        x0, y0, x1, y1 = (round(corner * zoom) for corner in roi.corners)
+        corners = (x0, y0, max(x0, x1 - 1), max(y0, y1 - 1))
+        ImageDraw.Draw(picture).rectangle(corners, outline=_COLORS["ok"], width=2)
+    stream = io.BytesIO()
+    picture.save(stream, format="PNG")
     return stream.getvalue()
 
 

@@ -1,0 +1,1 @@
+"""Change evidence: what differs between two sides, and what that did to decisions."""
