@@ -38,6 +38,10 @@ SHOWN_WORST = 20
 """Most cases that are named for one measure."""
 
 
+_NAMED = 5
+"""So many faults are told in a reason; the others are counted."""
+
+
 @dataclass(frozen=True)
 class Subject:
     """Whose picture, clip or series it is.
@@ -96,7 +100,9 @@ def counted(
     """
     n, events = len(happened), sum(happened)
     high = binomial_upper_bound(events, n, confidence)
-    needed, verdict, reason = None, _advisory(), ""
+    needed: int | None = None
+    verdict: Verdict = "advisory"
+    reason = ""
     if max_rate is not None:
         needed = cases_that_prove(max_rate, confidence)
         if high > max_rate:
@@ -364,9 +370,6 @@ def listed(
     )
 
 
-_NAMED = 5
-
-
 def fewest_for_percentile(percent: int) -> int:
     """How many units bound a percentile at all: 59 the 5th and the 95th.
 
@@ -399,7 +402,8 @@ def _against(
     limit: Limit | None,
 ) -> Claim:
     """A claim whose gate is held against the estimate."""
-    verdict, reason = _advisory(), ""
+    verdict: Verdict = "advisory"
+    reason = ""
     if limit is not None:
         side = "at least" if limit.least else "at most"
         gate = f"the gate is {side} {limit.value:g} {unit}"
@@ -424,10 +428,6 @@ def _against(
         verdict=verdict,
         reason=reason,
     )
-
-
-def _advisory() -> Verdict:
-    return "advisory"
 
 
 def _worth(patients: Sequence[str]) -> float:
