@@ -94,6 +94,14 @@ def register(app: typer.Typer) -> None:
                 help="An earlier bundle of the task: other gates under its version are refused.",
             ),
         ] = None,
+        envelope: Annotated[
+            Path | None,
+            typer.Option(
+                "--envelope",
+                metavar="FILE.toml",
+                help="What may change after this bundle, and how that is judged: `medsdk diff`.",
+            ),
+        ] = None,
         as_json: JsonFlag = False,
         quiet: QuietFlag = False,
     ) -> None:
@@ -121,6 +129,7 @@ def register(app: typer.Typer) -> None:
                 remedy="give both, or --explain to look at the model alone",
             )
         from medsdk_export.build import ExportRequest, export_bundle
+        from medsdk_export.enveloping import read_envelope
 
         progress = Progress(quiet=quiet)
         chosen = choose_task(task, task_file)
@@ -133,6 +142,7 @@ def register(app: typer.Typer) -> None:
             known_answers=known_answers,
             replace=force,
             supersedes=supersedes,
+            envelope=None if envelope is None else read_envelope(envelope, chosen),
         )
 
         def declared(declaration: Declaration) -> None:

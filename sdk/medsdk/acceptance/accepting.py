@@ -143,7 +143,9 @@ def _by_image(values: StoredValues, answers: Sequence[Answer]) -> Evidence:
     there = {answer.case: answer for answer in answers}
     gone = {image.number for image in values.images if image.case not in there}
     extra = {answer.number for answer in answers if answer.case not in stored}
-    problems = [f"image {number} has other pixels" for number in sorted(gone & extra)]
+    problems = [
+        f"image {number} has other pixels or another region" for number in sorted(gone & extra)
+    ]
     problems += [f"image {number} is missing" for number in sorted(gone - extra)]
     problems += [f"image {number} is extra" for number in sorted(extra - gone)]
     found = Evidence(claims=(_count(len(stored), problems),))

@@ -46,6 +46,7 @@ class DiffRequest:
         pins_b: What was chosen of the second side, where it is a bundle.
         table: Table of cases; None for the known answers' inputs of two bundles.
         out: Where answers are kept.
+        scratch: A folder for the known answers' inputs, as long as a case may be drawn.
         fresh: Whether to begin anew where there are answers.
     """
 
@@ -55,6 +56,7 @@ class DiffRequest:
     pins_b: Pins
     table: Path | None
     out: Path
+    scratch: Path
     fresh: bool = False
 
 
@@ -123,7 +125,7 @@ def diff(request: DiffRequest, progress: Progress) -> Diff:
         if identical and request.table is None:
             judgement = _judge(envelope, (), Evidence(), ())
             return Diff(_report(request, (), judgement, gate, Evidence(), envelope), None)
-        cases = cases_of(before, request.table, request.out, progress)
+        cases = cases_of(before, request.table, request.scratch, progress)
         pairs = _run_pairs(request, before, after, chosen, cases, progress)
         changes, unjudged = _bundle_changes(request, before, after, chosen, pairs)
     else:
@@ -168,13 +170,13 @@ def _run_against_answers(
         )
     first, second = request.first, request.second
     if isinstance(first, Bundle) and isinstance(second, Answered):
-        cases = cases_of(first, request.table, request.out, progress)
+        cases = cases_of(first, request.table, request.scratch, progress)
         candidate = request.pins.candidate(first.manifest)
         asked = _ask(request, first, candidate, cases, "a", progress)
         return (_Pair(asked, second, f"B: {second.header.title}"),), cases
     assert isinstance(first, Answered)
     assert isinstance(second, Bundle)
-    cases = cases_of(second, request.table, request.out, progress)
+    cases = cases_of(second, request.table, request.scratch, progress)
     candidate = request.pins_b.candidate(second.manifest)
     asked = _ask(request, second, candidate, cases, "b", progress)
     return (_Pair(first, asked, f"B: {title_of(candidate)}"),), cases

@@ -125,8 +125,8 @@ def register(app: typer.Typer) -> None:
             document, report, language, (cases, opened.manifest.task) if with_images else None
         )
         if store and not as_json:
-            print_text(f"written: {values}")
-        print_report(document, as_json=as_json, folder=report)
+            print_text(f"written: {values}\n")
+        print_report(document, as_json=as_json, folder=report, compared=not store)
 
 
 def _check_words(*, store: bool, force: bool, new_acquisition: bool, limited: bool) -> None:

@@ -45,8 +45,16 @@ def write_pages(
             print_note("the report's pictures may show who a patient is: keep it as you keep them")
 
 
-def print_report(document: Report, *, as_json: bool, folder: Path | None) -> None:
+def print_report(
+    document: Report, *, as_json: bool, folder: Path | None, compared: bool = True
+) -> None:
     """Print a report and exit with the status of its verdict.
+
+    Args:
+        document: What was found.
+        as_json: Whether to print the document itself.
+        folder: Where its pages were written, or None.
+        compared: Whether two sides were compared, so that it says what changed.
 
     Raises:
         Exit: Always.
@@ -54,7 +62,8 @@ def print_report(document: Report, *, as_json: bool, folder: Path | None) -> Non
     if as_json:
         print_document(document)
     else:
-        print_text(_changes_text(document))
+        if compared:
+            print_text(_changes_text(document))
         print_text(report_text(document))
         if folder is not None:
             print_text(f"written: {folder / 'report.html'}")

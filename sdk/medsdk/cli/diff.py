@@ -111,8 +111,12 @@ def register(app: typer.Typer) -> None:
                 expected="no --cases, --runtime, --variant, --device or --threads",
                 remedy="give the bundles to run them here",
             )
-        with Progress(quiet=quiet) as progress, kept_answers(out) as place:
-            request = DiffRequest(*sides, pins, pins_b, cases, place, fresh)
+        with (
+            Progress(quiet=quiet) as progress,
+            kept_answers(out) as place,
+            kept_answers(None) as scratch,
+        ):
+            request = DiffRequest(*sides, pins, pins_b, cases, place, scratch, fresh)
             found = diff_sides(request, progress)
             write_pages(found.report, report, language, found.pictured if with_images else None)
         print_report(found.report, as_json=as_json, folder=report)
