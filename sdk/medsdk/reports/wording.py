@@ -108,9 +108,12 @@ class Wording:
             unit: The claim's.
             measure: The claim's.
         """
-        low = "" if bound.low is None else self._number(bound.low, unit, measure, "down")
-        high = "" if bound.high is None else self._number(bound.high, unit, measure, "up")
+        # What was seen is no bound, and reads as the number beside it does.
         seen = "seen-" if bound.method == "extremes" else ""
+        down: Rounding = "nearest" if seen else "down"
+        up: Rounding = "nearest" if seen else "up"
+        low = "" if bound.low is None else self._number(bound.low, unit, measure, down)
+        high = "" if bound.high is None else self._number(bound.high, unit, measure, up)
         if low and high:
             both = self.text("sentences", "between", low=low, high=high)
             both = self._with_unit(both, unit, measure)

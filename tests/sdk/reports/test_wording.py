@@ -123,6 +123,18 @@ EXACT = Bound(high=1 - 0.05 ** (1 / 300), method="clopper-pearson")
             "（95%信頼区間、対応のあるブートストラップ法（患者単位））",
         ),
         (
+            _claim(
+                measure="output-difference",
+                value=1.3111e-06,
+                unit="",
+                bound=Bound(high=1.3111e-06, method="extremes"),
+                limit=1e-4,
+            ),
+            "Difference of an output: 1.311e-06 (n = 300 slices); largest seen 1.311e-06; "
+            "limit 0.0001",
+            "出力値の差：1.311e-06（300スライス）、観測最大値 1.311e-06、基準値 0.0001",
+        ),
+        (
             _claim(n=0, measure="specificity", reason="no negative case"),
             "Specificity: no value (n = 0 slices). no negative case",
             "特異度：値なし（0スライス）。no negative case",
