@@ -15,7 +15,7 @@ READY := $(VENV)/ready
 # torch is named with its version so that pip takes the build for the CPU.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow hazards check format schemas support licences conformance-table
+.PHONY: demo test test-slow browser planted-faults hazards check format schemas support licences conformance-table
 .PHONY: bench corpus full-size train dist offline-kit clean
 
 $(READY): pyproject.toml constraints.txt
@@ -28,9 +28,17 @@ demo: $(READY)
 	$(BIN)/medsdk demo --out build/demo
 
 # Two at a time, a file each; the hazards by themselves, since some measure what a core does.
-test: $(READY)
+test: $(READY) browser
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --ignore=tests/hazards
 	$(BIN)/python -m pytest -m "not slow" tests/hazards
+
+# The report's page is looked at in a browser where one can be had; elsewhere those tests say so.
+browser:
+	-@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && { timeout 120 apt-get -qq update; DEBIAN_FRONTEND=noninteractive timeout 300 apt-get -qq install -y --no-install-recommends chromium fonts-ipafont-gothic; } >/dev/null 2>&1; } || true
+
+# Faults planted on purpose, and the stage that caught each (docs/planted-faults.md).
+planted-faults: $(READY)
+	$(BIN)/python -m tests.planted_faults
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
