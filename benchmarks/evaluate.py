@@ -90,8 +90,8 @@ def main() -> None:
     ):
         rate = f"{answers / run.seconds:.0f}" if answers else "-"
         print(f"| {title} | {run.seconds:.1f} | {rate} | {run.peak_bytes / 1e6:.0f} |")
-    growth = (whole.peak_bytes - small.peak_bytes) / (cases - FEW)
-    print(f"\npeak memory grows by {growth / 1e3:.1f} kB a case")
+    more = (whole.peak_bytes - small.peak_bytes) / 1e6
+    print(f"\npeak memory: {more:.0f} MB more than with {FEW} cases; resampling takes up to 25")
     print(f"answers after the kill are the same bytes: {same}")
     print(f"reports are the same but for their time: {alike(whole, resumed)}")
     if not same or not alike(whole, resumed):
