@@ -14,11 +14,14 @@ from medsdk.parity.comparison import compare_outputs
 from medsdk.pipeline import supported_role
 from medsdk.tasks import Task
 from medsdk_export.attempts import REFERENCE_RUNTIME, Attempt, Executor
+from medsdk_export.evidence import ExecutorEvidence
 from medsdk_export.judging import (
     REASON_CHARACTERS,
     Judgement,
     Observed,
+    change_on,
     differences,
+    evidence_on,
     parity_record,
     record_on,
 )
@@ -54,32 +57,32 @@ def advise(
     if attempt.faults:
         faults = "; ".join(attempt.faults[:3])
         return _judgement(
-            task, attempt, "rejected", f"TensorRT would not take it: {faults}", {}, []
+            task, attempt, "rejected", f"TensorRT would not take it: {faults}", {}, [], []
         )
     problems = _problems(task, attempt, observed)
-    own = None
+    own, evidence = None, []
     if not problems:
         version = medsdk_runtimes.runtime(REFERENCE_RUNTIME).availability().version
-        own = parity_record(
-            task,
-            observed,
-            [item.observation.expected[attempt.title] for item in observed],
-            f"{REFERENCE_RUNTIME} {version} unoptimised",
-            "native",
-        )
+        outputs = [item.observation.expected[attempt.title] for item in observed]
+        unoptimised = f"{REFERENCE_RUNTIME} {version} unoptimised"
+        shown = change_on(task, observed, outputs, f"{unoptimised} {attempt.variant}")
+        own = parity_record(task, observed, outputs, unoptimised, "native", shown)
+        evidence.append(ExecutorEvidence(unoptimised, "native", advisory=False, evidence=shown))
     status, reason = _status(task, own, problems)
     missing = [f"not read on {executor}: {why}" for executor, why in refused]
     records = [] if own is None else [_advisory(own, missing, "by its own arithmetic")]
     worst: dict[str, float] = {}
     for executor in observed[-1].observation.outputs[attempt.title] if observed else ():
         seen, found = differences(task, attempt, observed, executor)
+        reading = evidence_on(task, attempt, observed, executor, seen, found, advisory=True)
+        evidence.append(reading)
         if not all(map(math.isfinite, seen.values())):
             continue  # no decision can be made of such outputs
         worst = {name: max(value, worst.get(name, 0.0)) for name, value in seen.items()}
-        record = record_on(task, attempt, observed, executor)
+        record = record_on(task, attempt, observed, executor, reading.evidence)
         if record is not None:
             records.append(_advisory(record, found, "on this CPU, which is not its device,"))
-    return _judgement(task, attempt, status, reason, worst, records)
+    return _judgement(task, attempt, status, reason, worst, records, evidence)
 
 
 def _problems(task: Task, attempt: Attempt, observed: Sequence[Observed]) -> list[str]:
@@ -133,6 +136,7 @@ def _judgement(
     reason: str,
     worst: Mapping[str, float],
     records: Sequence[ParityRecord],
+    evidence: Sequence[ExecutorEvidence],
 ) -> Judgement:
     """The device is held to the task's caps: what a CPU shows says nothing of its rounding."""
     role, _ = supported_role(task)
@@ -149,4 +153,5 @@ def _judgement(
         tolerance=caps,
         worst_difference=worst,
         parity=tuple(records),
+        evidence=tuple(evidence),
     )

@@ -18,14 +18,13 @@ from medsdk.bundle import Bundle, BundleWriter, Manifest, NetworkRecord, Variant
 from medsdk.bundle.change_envelope import ChangeEnvelope
 from medsdk.bundle.one_file import SUFFIX, write_one_file
 from medsdk.bundle.placing import check_place
-from medsdk.canonical import canonical_json, sha256_of, timestamp
+from medsdk.canonical import sha256_of, timestamp
 from medsdk.errors import OutputNotWritableError
 from medsdk.evaluation.cases import pixels_digest
 from medsdk.parity.declaration import PROTOCOL
 from medsdk.parity.protocol import gates_digest
 from medsdk.parity.verification import Verification, verify
 from medsdk.pipeline import preprocessor_of, supported_role
-from medsdk.pixels import Box
 from medsdk.tasks import Task
 from medsdk.tasks.strict import FORMAT_VERSION
 from medsdk_export import graphs
@@ -40,9 +39,12 @@ from medsdk_export.declaring import (
     check_gates_kept,
     check_replaced,
     declare,
+    patient_id,
 )
 from medsdk_export.errors import ExportRefusedError, InputsRefusedError, ReferenceMismatchError
+from medsdk_export.evidence import CaseFacts, write_evidence
 from medsdk_export.inputs import (
+    PHANTOM_POOL,
     CalibrationFile,
     Case,
     calibration_files,
@@ -50,6 +52,7 @@ from medsdk_export.inputs import (
     decoded,
     naming,
     open_case,
+    phantom_cases,
     read_cases,
 )
 from medsdk_export.judging import Judgement, Observed, better, judge
@@ -74,11 +77,6 @@ PHASES = (
     "verifying the bundle",
 )
 """What `Progress` is called with, in this order."""
-
-PHANTOM_POOL = 64
-"""Phantoms from which known answers are chosen where there are no cases."""
-
-PHANTOM_SEED = 20_261_121
 
 
 @dataclass(frozen=True)
@@ -196,7 +194,7 @@ class _Export:
         self.images = CaseImages(self.task)
 
     def run(self, writer: BundleWriter, labelled: list[Case] | None) -> Manifest:
-        cases = list(_phantom_cases(self.task)) if labelled is None else labelled
+        cases = list(phantom_cases(self.task, PHANTOM_POOL)) if labelled is None else labelled
         files, ids, facts = self.check_inputs(cases)
         # Before the first comparison: what is measured is judged by what stands here.
         digest = cases_digest(cases, ids, labelled=labelled is not None)
@@ -215,7 +213,7 @@ class _Export:
         self.say("quantizing", 0, 1)
         attempts = make_attempts(self.source.model, record)
         self.say("quantizing", 1, 1)
-        observed, judgements = self.run_cases(cases, attempts)
+        observed, judgements = self.run_cases(cases, ids, attempts)
         kept = self.keep(judgements)
         chosen, kept = choose_for(
             self.task,
@@ -240,7 +238,7 @@ class _Export:
         variants = {
             variant: self.write_variant(writer, judgement) for variant, judgement in kept.items()
         }
-        self.write_evidence(writer, record, judgements)
+        write_evidence(writer, self.task, self.role, protocol, record, judgements)
         self.say("writing", 1, 1)
         return Manifest(
             format_version=FORMAT_VERSION,
@@ -359,7 +357,7 @@ class _Export:
             raise OutputNotWritableError.from_os("a temporary file", error) from error
 
     def run_cases(
-        self, cases: list[Case], attempts: list[Attempt]
+        self, cases: list[Case], ids: list[str], attempts: list[Attempt]
     ) -> tuple[list[Observed], list[Judgement]]:
         """Every case through the source and every attempt on every runtime and tier."""
         phase = "running the cases"
@@ -370,10 +368,11 @@ class _Export:
             observe,
             refused,
         ):
-            for done, case in enumerate(cases):
+            for done, (case, identity) in enumerate(zip(cases, ids, strict=True)):
                 self.say(phase, done, len(cases))
                 observation = observe(self.images.tensor(case))
-                observed.append(Observed(observation, case.truth if labelled else None))
+                facts = CaseFacts(identity, done + 1, patient_id(case.patient), case.stratum)
+                observed.append(Observed(observation, case.truth if labelled else None, facts))
         self.say(phase, len(cases), len(cases))
         return observed, [
             (advise if attempt.form == "gpu" else judge)(
@@ -416,37 +415,6 @@ class _Export:
                 "parity": judgement.parity,
                 "quantization": dict(attempt.facts),
             }
-        )
-
-    def write_evidence(
-        self, writer: BundleWriter, record: CalibrationRecord, judgements: list[Judgement]
-    ) -> None:
-        attempts = [
-            {
-                "variant": item.attempt.variant,
-                "attempt": item.attempt.title,
-                "status": item.status,
-                "reason": item.reason,
-                "size_bytes": len(item.attempt.onnx),
-                "worst_difference": dict(item.worst_difference),
-                "parity": [entry.model_dump(mode="json") for entry in item.parity],
-            }
-            for item in judgements
-        ]
-        writer.add(
-            "evidence/attempts.json",
-            canonical_json({"format_version": FORMAT_VERSION, "attempts": attempts}),
-        )
-        writer.add(
-            "evidence/calibration.json",
-            canonical_json(
-                {
-                    "format_version": FORMAT_VERSION,
-                    "role": self.role,
-                    "samples": record.samples,
-                    "ranges": {name: list(pair) for name, pair in record.ranges.items()},
-                }
-            ),
         )
 
 
@@ -495,28 +463,6 @@ def _check_request(request: ExportRequest) -> None:
             "a bundle needs known answers",
             got=str(request.known_answers),
             expected="at least 2",
-        )
-
-
-def _phantom_cases(task: Task) -> Iterator[Case]:
-    """Phantoms of the task, for known answers; their truth is never used to judge."""
-    from medsdk_export import phantoms
-
-    if task.id not in phantoms.TASKS:
-        raise InputsRefusedError(
-            f"there are neither cases nor phantoms to choose known answers of {task.id} from",
-            got="no --cases",
-            expected="--cases CASES.csv",
-        )
-    for number, phantom in enumerate(phantoms.cases(task.id, PHANTOM_POOL, PHANTOM_SEED), 1):
-        yield Case(
-            f"phantom {number}",
-            None,
-            phantom.to_bytes(),
-            phantom.label,
-            phantom.patient,
-            phantom.stratum,
-            None if phantom.roi is None else Box(*phantom.roi),
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from medsdk.errors import (
     FormatVersionError,
     GatesChangedError,
 )
+from medsdk.parity.bootstrap import effective_cases
 from medsdk.parity.declaration import HEADER, CaseSet, Protocol, rows, unjudged_forms
 from medsdk.parity.protocol import (
     Requirement,
@@ -124,7 +125,8 @@ def declare(task: Task, cases: Sequence[Case] | None, phantoms: int) -> Declarat
     by_label = dict(Counter(case.truth for case in cases or ()))
     patients = None if cases is None else len({case.patient.strip() for case in cases})
     images = phantoms if cases is None else len(cases)
-    needs = requirements(task, by_label, patients, images)
+    worth = None if cases is None else _worth(cases)
+    needs = requirements(task, by_label, patients, images, worth)
     return Declaration(task, by_label, patients, images, needs, unjudged_forms(task, needs))
 
 
@@ -194,6 +196,21 @@ def cases_digest(cases: Sequence[Case], ids: Sequence[str], *, labelled: bool) -
         for case, identity in zip(cases, ids, strict=True)
     ]
     return sha256_of(canonical_json(rows))
+
+
+def _worth(cases: Sequence[Case]) -> dict[str, tuple[float, float]]:
+    """For each label, how many independent cases its own and the others' are worth."""
+
+    def independent(chosen: Iterable[Case]) -> float:
+        return effective_cases(list(Counter(case.patient.strip() for case in chosen).values()))
+
+    return {
+        label: (
+            independent(case for case in cases if case.truth == label),
+            independent(case for case in cases if case.truth != label),
+        )
+        for label in {case.truth for case in cases}
+    }
 
 
 def _check_patients(cases: Sequence[Case]) -> None:

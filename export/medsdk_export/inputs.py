@@ -26,6 +26,11 @@ from medsdk_runtimes.errors import MedsdkError
 if TYPE_CHECKING:
     from pydicom import Dataset
 
+PHANTOM_POOL = 64
+"""Phantoms from which known answers are chosen where there are no cases."""
+
+PHANTOM_SEED = 20_261_121
+
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 
 _INDEX_FACTS = ("SmallestImagePixelValue", "LargestImagePixelValue", "PixelPaddingValue")
@@ -175,6 +180,36 @@ def read_cases(table: Path, task: Task, labels: Iterable[str]) -> list[Case]:
         seen.add((path.resolve(), roi))
         cases.append(Case(name, path, None, row["truth"], row["patient"], row["stratum"], roi))
     return cases
+
+
+def phantom_cases(task: Task, count: int) -> Iterator[Case]:
+    """Phantoms of the task, for known answers; their truth is never used to judge.
+
+    Args:
+        task: The task.
+        count: How many.
+
+    Raises:
+        InputsRefusedError: There are none for it.
+    """
+    from medsdk_export import phantoms
+
+    if task.id not in phantoms.TASKS:
+        raise InputsRefusedError(
+            f"there are neither cases nor phantoms to choose known answers of {task.id} from",
+            got="no --cases",
+            expected="--cases CASES.csv",
+        )
+    for number, phantom in enumerate(phantoms.cases(task.id, count, PHANTOM_SEED), 1):
+        yield Case(
+            f"phantom {number}",
+            None,
+            phantom.to_bytes(),
+            phantom.label,
+            phantom.patient,
+            phantom.stratum,
+            None if phantom.roi is None else Box(*phantom.roi),
+        )
 
 
 def open_checked(data: bytes, task: Task, name: str) -> DicomImage:

@@ -11,12 +11,22 @@ import numpy as np
 from medsdk.bundle.manifest import ParityRecord, Status
 from medsdk.decide import decide
 from medsdk.decode import class_probabilities
-from medsdk.parity.classification import judge_classification
+from medsdk.parity.classification import change_evidence
 from medsdk.parity.comparison import compare_outputs
+from medsdk.parity.evidence import Evidence, Scope
+from medsdk.parity.metrics import binary_metrics
+from medsdk.parity.pairing import paired
 from medsdk.parity.protocol import positive_label
 from medsdk.pipeline import supported_role
 from medsdk.tasks import Task
 from medsdk_export.attempts import Attempt, Executor, Observation
+from medsdk_export.evidence import (
+    CaseFacts,
+    ExecutorEvidence,
+    answer_of,
+    flip_evidence,
+    output_evidence,
+)
 from medsdk_runtimes.contract import Array
 
 TOLERANCE_FACTOR = 1.5
@@ -39,6 +49,7 @@ class Judgement:
         worst_difference: For each output, the worst difference seen on the targets, or on every
             runtime where there is no target.
         parity: One record an executor, where there were labelled cases.
+        evidence: The claims behind them, one an executor.
     """
 
     attempt: Attempt
@@ -48,14 +59,16 @@ class Judgement:
     tolerance: Mapping[str, float]
     worst_difference: Mapping[str, float]
     parity: tuple[ParityRecord, ...]
+    evidence: tuple[ExecutorEvidence, ...] = ()
 
 
 @dataclass(frozen=True)
 class Observed:
-    """One image's observation with its truth (None where nobody knows)."""
+    """One image's observation with its truth (None where nobody knows), and which case it is."""
 
     observation: Observation
     truth: str | None
+    facts: CaseFacts
 
 
 def judge(
@@ -82,16 +95,23 @@ def judge(
         problems.setdefault(executor.runtime, []).append(f"{executor}: {why}")
     worst: dict[Executor, dict[str, float]] = {}
     records: list[ParityRecord] = []
+    evidence: list[ExecutorEvidence] = []
     undecided: dict[str, list[str]] = {}
     for executor in executors:
         worst[executor], found = differences(task, attempt, observed, executor)
         problems[executor.runtime] += found
+        shown = evidence_on(task, attempt, observed, executor, worst[executor], found)
+        evidence.append(shown)
         if not all(map(math.isfinite, worst[executor].values())):
             continue  # no decision can be made of such outputs
         if attempt.form == "float":
-            problems[executor.runtime] += _float_flips(task, attempt, observed, executor)
+            problems[executor.runtime] += [
+                f"{executor}: {claim.reason}"
+                for claim in shown.evidence.claims
+                if claim.measure == "flips" and claim.verdict == "fail"
+            ]
             continue
-        record = record_on(task, attempt, observed, executor)
+        record = record_on(task, attempt, observed, executor, shown.evidence)
         if record is None:
             continue
         records.append(record)
@@ -140,6 +160,7 @@ def judge(
         tolerance=tolerances(task, attempt, seen),
         worst_difference=seen,
         parity=tuple(records),
+        evidence=tuple(evidence),
     )
 
 
@@ -198,9 +219,87 @@ def differences(
     return worst, list(dict.fromkeys(problems))
 
 
+def evidence_on(
+    task: Task,
+    attempt: Attempt,
+    observed: Sequence[Observed],
+    executor: Executor,
+    worst: Mapping[str, float],
+    problems: Sequence[str],
+    *,
+    advisory: bool = False,
+) -> ExecutorEvidence:
+    """Everything that one executor showed, as claims.
+
+    Args:
+        task: Its gates count.
+        attempt: Which one.
+        observed: Every image; those with a truth are the parity cases.
+        executor: Which one.
+        worst: For each output the largest difference seen, and
+        problems: what was wrong with it: `differences`.
+        advisory: Whether it decides nothing.
+
+    Returns:
+        Claims about outputs; where decisions can be made of them, about those too.
+    """
+    candidate = f"{executor} {attempt.variant}"
+    found = output_evidence(task, attempt, len(observed), worst, problems, candidate)
+    outputs = [item.observation.outputs[attempt.title][executor] for item in observed]
+    if all(map(math.isfinite, worst.values())):
+        if attempt.form == "float":
+            flips = _float_flips(task, attempt, observed, executor)
+            found += flip_evidence(len(observed), flips, candidate)
+        else:
+            found += change_on(task, observed, outputs, candidate)
+    return ExecutorEvidence(f"{executor.runtime} {executor.version}", executor.isa, advisory, found)
+
+
+def change_on(
+    task: Task,
+    observed: Sequence[Observed],
+    outputs: Sequence[Mapping[str, Array]],
+    candidate: str,
+) -> Evidence:
+    """A variant against FP32 on the labelled cases; nothing without them or without a gate.
+
+    Args:
+        task: Its gate counts.
+        observed: Every image; those with a truth are the parity cases.
+        outputs: What the variant gave for each of them.
+        candidate: How the claims name it.
+    """
+    gate = task.gates.classification
+    pairs = [
+        (item, given)
+        for item, given in zip(observed, outputs, strict=True)
+        if item.truth is not None
+    ]
+    if gate is None or not pairs:
+        return Evidence()
+    _, decode = supported_role(task)
+    reference, variant = (
+        [answer_of(task, item.facts, item.truth, given) for item, given in side]
+        for side in ([(item, item.observation.reference) for item, _ in pairs], pairs)
+    )
+    return change_evidence(
+        gate,
+        decode.labels,
+        positive_label(task, supported_role(task)[0]),
+        paired(reference, variant),
+        Scope(candidate=candidate),
+    )
+
+
+def decisions(shown: Evidence) -> Evidence:
+    """What of an executor's evidence is about decisions, not about outputs."""
+    claims = tuple(claim for claim in shown.claims if claim.scope.level != "output")
+    return Evidence(claims=claims)
+
+
 def _float_flips(
     task: Task, attempt: Attempt, observed: Sequence[Observed], executor: Executor
-) -> list[str]:
+) -> int:
     """Decisions of FP32 that flip although the outputs are clear of any rounding."""
     flips = 0
     for item in observed:
@@ -211,7 +310,7 @@ def _float_flips(
             task, reference, dict.fromkeys(reference, 2 * difference)
         ):
             flips += 1
-    return [f"{executor}: {flips} of {len(observed)} decisions flip"] if flips else []
+    return flips
 
 
 def stable_under(task: Task, outputs: Mapping[str, Array], tolerance: Mapping[str, float]) -> bool:
@@ -236,13 +335,16 @@ def stable_under(task: Task, outputs: Mapping[str, Array], tolerance: Mapping[st
 
 
 def record_on(
-    task: Task, attempt: Attempt, observed: Sequence[Observed], executor: Executor
+    task: Task,
+    attempt: Attempt,
+    observed: Sequence[Observed],
+    executor: Executor,
+    shown: Evidence,
 ) -> ParityRecord | None:
-    """`parity_record` of what one executor gave."""
+    """`parity_record` of what one executor gave, where `evidence_on` is `shown`."""
     outputs = [item.observation.outputs[attempt.title][executor] for item in observed]
-    return parity_record(
-        task, observed, outputs, f"{executor.runtime} {executor.version}", executor.isa
-    )
+    runtime = f"{executor.runtime} {executor.version}"
+    return parity_record(task, observed, outputs, runtime, executor.isa, decisions(shown))
 
 
 def parity_record(
@@ -251,8 +353,9 @@ def parity_record(
     outputs: Sequence[Mapping[str, Array]],
     runtime: str,
     isa: str,
+    shown: Evidence,
 ) -> ParityRecord | None:
-    """Hold a variant's decisions against FP32's by the task's gate.
+    """What the manifest says of a variant's decisions against FP32's.
 
     Args:
         task: Its gate counts.
@@ -260,36 +363,38 @@ def parity_record(
         outputs: What the variant gave for each of them.
         runtime: What executed it, with its version.
         isa: On which instruction set.
+        shown: `change_on` of the same: its numbers and its verdict are those of the record.
 
     Returns:
         The record; None without labelled cases or without a gate.
     """
-    gate = task.gates.classification
+    # A measure's first claim counts the cases; later ones count patients or single labels.
+    counts = {claim.measure: claim for claim in reversed(shown.claims)}
+    flips = counts.get("flips")
+    if flips is None or flips.bound is None or flips.bound.high is None:
+        return None
     labelled = [
-        (item, given)
+        (item.truth, item.observation.reference, given)
         for item, given in zip(observed, outputs, strict=True)
         if item.truth is not None
     ]
-    if gate is None or not labelled:
-        return None
-    result = judge_classification(
-        gate,
-        positive_label(task, supported_role(task)[0]),
-        [item.truth or "" for item, _ in labelled],
-        [label_of(task, item.observation.reference) for item, _ in labelled],
-        [label_of(task, given) for _, given in labelled],
+    truths, before, after = zip(*labelled, strict=True)
+    positive = positive_label(task, supported_role(task)[0])
+    fp32, variant = (
+        binary_metrics(truths, [label_of(task, given) for given in side], positive)
+        for side in (before, after)
     )
     return ParityRecord(
         runtime=runtime,
         isa=isa,
-        cases=result.cases,
-        flips=result.flips,
-        flip_rate_upper_bound=result.flip_rate_upper_bound,
-        flips_to_positive=result.flips_to_positive,
-        flips_to_negative=result.flips_to_negative,
-        metrics={"fp32": result.reference.as_dict(), "variant": result.variant.as_dict()},
-        verdict=result.verdict,
-        reasons=result.reasons,
+        cases=flips.n,
+        flips=flips.events or 0,
+        flip_rate_upper_bound=flips.bound.high,
+        flips_to_positive=counts["flips-to-positive"].events or 0,
+        flips_to_negative=counts["flips-to-negative"].events or 0,
+        metrics={"fp32": fp32.as_dict(), "variant": variant.as_dict()},
+        verdict=shown.verdict,
+        reasons=tuple(dict.fromkeys(shown.reasons)),
     )
 
 

@@ -20,13 +20,13 @@
     ├── KnownAnswerFailedError    1  this machine does not reproduce the known answers
     ├── VariantUnavailableError   2  the bundle has no such variant to run
     ├── OutputNotWritableError    3  a result cannot be written where it was asked for
-    ├── UnpairedResultsError      2  two sets of results that are not of the same cases
-    ├── UnitRefusedError          2  slices that cannot be counted as lesions or studies
     ├── CasesRefusedError         2  a table of cases that cannot be used
     ├── AnswersUnreadableError    4  no file of answers, or a malformed, cut or unfinished one
     ├── AnswersMismatchError      2  answers of something else than what was to go on
     ├── ReferenceContractError    2  a reference made under another preprocessing contract
     ├── ReportFolderError         2  the folder for a report holds something else
+    ├── UnpairedResultsError      2  two sets of results that are not of the same cases
+    ├── UnitRefusedError          2  slices that cannot be counted as lesions or studies
     ├── NotComparableError        2  two sides of a comparison that answer other questions
     ├── PhantomRefusedError       2  a folder of phantom images that cannot be used
     ├── ValuesUnreadableError     4  no stored values of a phantom, or a malformed file

@@ -17,7 +17,7 @@ from medsdk_export.errors import InputsRefusedError
 from medsdk_export.judging import Judgement, Observed
 from medsdk_export.known_answers import choose_for
 
-from .test_judging import AVX2, NEEDED, ORT, Give, _flip, _logits, _off, _same
+from .test_judging import AVX2, NEEDED, ORT, Give, _flip, _logits, _off, _same, facts
 
 Floats = NDArray[np.float32]
 OPENVINO = Executor("openvino", "2.0", "native")
@@ -48,6 +48,7 @@ def _advise(
                     outputs={attempt.title: outputs},
                 ),
                 ("none", "tumour")[number % 2 == 0] if labelled else None,
+                facts(number),
             )
         )
     return advise(task, attempt, observed, refused)
@@ -180,6 +181,7 @@ def test_it_goes_where_its_tolerance_leaves_no_known_answer(task: Task) -> None:
                 outputs={"int8-gpu": {}},
             ),
             ("none", "tumour")[number % 2 == 0],
+            facts(number),
         )
         for number, one in enumerate(logits)
     ]

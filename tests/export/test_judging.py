@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from medsdk.tasks import Task
 from medsdk_export.attempts import Attempt, Executor, Observation
+from medsdk_export.evidence import CaseFacts
 from medsdk_export.judging import Judgement, Observed, better, judge, label_of, stable_under
 
 Floats = NDArray[np.float32]
@@ -31,6 +32,11 @@ NEEDED = 149
 def _logits(difference: float) -> Floats:
     """Softmax gives `tumour` where the difference is at least 0."""
     return np.array([[-difference / 2, difference / 2]], np.float32)
+
+
+def facts(number: int) -> CaseFacts:
+    """A case of its own patient."""
+    return CaseFacts(f"{number:016x}", number + 1, f"{number:016x}", "all")
 
 
 Give = Callable[[int, Floats], Mapping[str, Floats]]
@@ -79,6 +85,7 @@ def _judge(
                     },
                 ),
                 ("tumour" if positive else "none") if labelled else None,
+                facts(number),
             )
         )
     return judge(task, attempt, observed, refused)

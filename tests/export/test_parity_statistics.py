@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import beta, binom
 
-from medsdk.parity.classification import judge_classification
+from medsdk.parity.classification import change_evidence
+from medsdk.parity.evidence import Evidence, Scope
 from medsdk.parity.metrics import binary_metrics
 from medsdk.parity.statistics import (
     binomial_upper_bound,
@@ -18,6 +20,7 @@ from medsdk.parity.statistics import (
     runs_needed,
 )
 from medsdk.tasks.gates import ClassificationGate
+from tests.sdk.parity.made_answers import bound_of, only, pairs_of
 
 GATE = ClassificationGate(metric="mean-of-sensitivity-and-specificity")
 ACCURACY = ClassificationGate(metric="accuracy")
@@ -72,15 +75,27 @@ def test_runs_needed_is_the_smallest_number(percentile: float, confidence: float
     assert overruns_allowed(runs - 2, percentile, confidence) <= 1
 
 
+def _evidence(
+    gate: ClassificationGate,
+    positive: str,
+    truths: Sequence[str],
+    reference: Sequence[str | None],
+    variant: Sequence[str | None],
+) -> Evidence:
+    labels = sorted({positive, *truths})
+    cases = pairs_of(zip(truths, reference, variant, strict=True))
+    return change_evidence(gate, labels, positive, cases, Scope())
+
+
 def _judge(
     flips: int, cases: int, gate: ClassificationGate = GATE
 ) -> tuple[str, tuple[str, ...], float]:
     """`flips` of the negative cases turn positive; half of the cases are positive."""
     truths = ["tumour" if number % 2 else "none" for number in range(cases)]
     variant = ["tumour" if number < 2 * flips else truth for number, truth in enumerate(truths)]
-    result = judge_classification(gate, "tumour", truths, truths, variant)
-    assert result.flips == flips == result.flips_to_positive
-    return result.verdict, result.reasons, result.flip_rate_upper_bound
+    result = _evidence(gate, "tumour", truths, truths, variant)
+    assert only(result, "flips").events == flips == only(result, "flips-to-positive").events
+    return result.verdict, result.reasons, bound_of(only(result, "flips"))[1]
 
 
 def test_verdict_at_the_edge_of_the_gate() -> None:
@@ -126,10 +141,10 @@ def test_losses_at_the_threshold_fail_even_where_the_metric_holds() -> None:
     reference: list[str | None] = [*truths]
     one = ["none", *truths[1:]]
     two = ["none", "none", *truths[2:]]
-    assert judge_classification(gate, "tumour", truths, reference, one).verdict == "pass"
-    result = judge_classification(gate, "tumour", truths, reference, two)
+    assert _evidence(gate, "tumour", truths, reference, one).verdict == "pass"
+    result = _evidence(gate, "tumour", truths, reference, two)
     assert result.verdict == "fail"
-    assert result.flips_to_negative == 2
+    assert only(result, "flips-to-negative").events == 2
     assert "sensitivity for 'tumour' falls from 1.0000 to 0.9800" in result.reasons[0]
 
 
@@ -138,7 +153,7 @@ def test_losses_at_the_threshold_fail_even_where_the_metric_holds() -> None:
 def test_cases_of_one_label_cannot_pass(gate: ClassificationGate, only: str) -> None:
     """Without the other label nobody knows what becomes of specificity or sensitivity."""
     truths = [only] * 400
-    result = judge_classification(gate, "tumour", truths, truths, truths)
+    result = _evidence(gate, "tumour", truths, truths, truths)
     assert result.verdict == "not-conclusive"
     assert "positive and negative cases" in result.reasons[0]
 
@@ -150,7 +165,7 @@ def test_more_than_two_labels_are_each_held_against_the_rest() -> None:
     # moves, by 2 of 300 and within the gate; the myoma's sensitivity falls by two points.
     variant = truths.copy()
     variant[200] = variant[201] = "sarcoma"
-    result = judge_classification(gate, "sarcoma", truths, truths, variant)
+    result = _evidence(gate, "sarcoma", truths, truths, variant)
     assert result.verdict == "fail"
     (reason,) = result.reasons
     assert "sensitivity for 'myoma' falls from 1.0000 to 0.9800" in reason
@@ -160,14 +175,12 @@ def test_more_than_two_labels_are_each_held_against_the_rest() -> None:
     metrics = binary_metrics(truths, variant, "sarcoma")
     assert metrics.specificity == 1.0
     assert metrics.accuracy == 399 / 400
-    assert judge_classification(gate, "sarcoma", truths, truths, variant).verdict == "pass"
+    assert _evidence(gate, "sarcoma", truths, truths, variant).verdict == "pass"
 
 
 def test_lengths_that_differ_are_refused() -> None:
-    with pytest.raises(ValueError, match="truths"):
-        judge_classification(GATE, "tumour", ["none"], ["none", "none"], ["none", "none"])
-    with pytest.raises(ValueError, match="truths"):
-        judge_classification(GATE, "tumour", ["none"], ["none"], ["none", "none"])
+    with pytest.raises(ValueError, match="1 truths for 2"):
+        binary_metrics(["none"], ["none", "none"], "tumour")
 
 
 def test_bound_is_finite_for_many_cases() -> None:

@@ -11,6 +11,8 @@ from medsdk.cli.output import print_document, print_text, table
 
 if TYPE_CHECKING:
     from medsdk.bundle.manifest import Manifest
+    from medsdk.parity.declaration import Protocol
+    from medsdk.results.documents import InspectDocument
 
 
 def register(app: typer.Typer) -> None:
@@ -18,16 +20,19 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def inspect(bundle: BundleArgument, as_json: JsonFlag = False) -> None:
-        """Show a bundle: identity, task, variants with their parity, known answers, provenance.
+        """Show a bundle: identity, task, gates, variants with their parity, known answers.
 
         Every digest is checked first. No runtime is needed.
         """
         from medsdk.bundle.reading import Bundle
+        from medsdk.parity.declaration import described_needs, undeclared_gates
+        from medsdk.parity.protocol import gate_values, gates_digest
         from medsdk.results.describing import describe_bundle, describe_variants
         from medsdk.results.documents import InspectDocument
 
         opened = Bundle.open(bundle)
         manifest = opened.manifest
+        protocol, needs = described_needs(opened)
         document = InspectDocument(
             notice=manifest.notice,
             bundle=describe_bundle(manifest, opened.sha256),
@@ -38,6 +43,11 @@ def register(app: typer.Typer) -> None:
             files=len(manifest.files),
             size_bytes=sum(record.size_bytes for record in manifest.files.values()),
             provenance=manifest.provenance,
+            gates=gate_values(manifest.task),
+            gates_sha256=gates_digest(manifest.task),
+            requirements=needs,
+            declared=None if protocol is None else protocol.declared,
+            undeclared=undeclared_gates(opened),
         )
         if as_json:
             print_document(document)
@@ -66,6 +76,46 @@ def register(app: typer.Typer) -> None:
         parity = parity_table(manifest)
         if parity:
             print_text(f"\nparity on labelled cases, against FP32\n{parity}")
+        print_text(f"\n{gates_text(document, protocol)}")
+
+
+def gates_text(document: InspectDocument, protocol: Protocol | None) -> str:
+    """The gates of a bundle, what they need, and when that was declared."""
+    from medsdk.parity.declaration import HEADER, rows
+
+    if protocol is None:
+        said = "this bundle has no protocol: whether they were declared first is not known"
+    else:
+        cases = protocol.cases
+        known = (
+            f"{cases.labelled} labelled cases of {cases.patients} patients"
+            if cases.labelled
+            else "no labelled cases"
+        )
+        said = (
+            f"declared {protocol.declared}, before anything was measured, with {known} "
+            f"(set {cases.sha256[:16]})"
+        )
+    every = {
+        name: value
+        for name, value in document.gates.items()
+        if name.startswith(("fp32.", "max_output_difference."))
+    }
+    lines = [
+        f"gates of {document.task['id']} {document.task['version']}, sha256 "
+        f"{document.gates_sha256}",
+        said,
+        *(f"NOT AS DECLARED: {problem}" for problem in document.undeclared),
+        table(HEADER, rows(document.requirements)),
+        "every value of every image: "
+        + ", ".join(f"{name} {value:g}" for name, value in every.items() if value != ""),
+    ]
+    if protocol is not None:
+        lines += [
+            f"int8-{form} could not ship: {'; '.join(reasons)}"
+            for form, reasons in protocol.unjudged.items()
+        ]
+    return "\n".join(lines)
 
 
 def parity_table(manifest: Manifest) -> str:

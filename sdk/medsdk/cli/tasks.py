@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from medsdk.cli.options import JsonFlag
 from medsdk.cli.output import print_document, print_text, table
+
+if TYPE_CHECKING:
+    from medsdk.tasks import Task
 
 
 def register(app: typer.Typer) -> None:
@@ -144,11 +147,31 @@ def _show(task_id: str | None, task_file: Path | None, *, toml: bool, as_json: b
         lines.append(
             f"published  {figure.metric}: {figure.value} {figure.unit}, level {figure.level}{note}"
         )
+    lines += ["", *_gates(task)]
     lines += [
         "",
         f"known      {', '.join(task.marks.known) or '-'}",
         f"inferred   {', '.join(task.marks.inferred) or '-'}",
         "",
-        "Gates and everything else: --json, or --toml for the file itself.",
+        "Everything else: --json, or --toml for the file itself.",
     ]
     print_text("\n".join(lines))
+
+
+def _gates(task: Task) -> list[str]:
+    """The gates and how many cases they need; one that none can decide is said so."""
+    from medsdk.errors import UndecidableGateError
+    from medsdk.parity.declaration import HEADER, rows
+    from medsdk.parity.protocol import gate_values, gates_digest, requirements
+
+    head = f"gates      sha256 {gates_digest(task)}"
+    try:
+        needs = requirements(task)
+    except UndecidableGateError as error:
+        return [head, f"  {error}"]
+    every = ", ".join(
+        f"{name} {value}"
+        for name, value in gate_values(task).items()
+        if name.startswith(("fp32.", "max_output_difference."))
+    )
+    return [head, table(HEADER, rows(needs)), f"every value of every image: {every}"]

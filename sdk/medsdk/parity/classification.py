@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import get_args
 
-from medsdk.bundle.manifest import Verdict
 from medsdk.evaluation.answers import Answer
 from medsdk.parity import change_claims, rates
 from medsdk.parity.change_charts import (
@@ -24,87 +22,12 @@ from medsdk.parity.decisions import (
     Rate,
     Said,
     paired_answers,
-    paired_labels,
     said,
 )
 from medsdk.parity.evidence import Claim, Evidence, Scope
-from medsdk.parity.metrics import BinaryMetrics, judged_labels, metrics_of
+from medsdk.parity.metrics import judged_labels
 from medsdk.parity.pairing import PairedCase
 from medsdk.tasks.gates import ClassificationGate
-
-
-@dataclass(frozen=True)
-class ClassificationParity:
-    """INT8 against FP32 on the same labelled cases, as a bundle records it.
-
-    Attributes:
-        cases: Number of cases, n.
-        flips: Cases that the two decide differently.
-        flips_to_positive: Of those, the variant positive and FP32 not.
-        flips_to_negative: Of those, FP32 positive and the variant not.
-        flip_rate_upper_bound: One-sided Clopper-Pearson bound at the gate's confidence.
-        reference: FP32's metrics.
-        variant: The variant's metrics.
-        verdict: `pass`, `fail`, or `not-conclusive` where there are too few cases to pass.
-        reasons: Why not `pass`; empty where it is.
-    """
-
-    cases: int
-    flips: int
-    flips_to_positive: int
-    flips_to_negative: int
-    flip_rate_upper_bound: float
-    reference: BinaryMetrics
-    variant: BinaryMetrics
-    verdict: Verdict
-    reasons: tuple[str, ...]
-
-
-def judge_classification(
-    gate: ClassificationGate,
-    positive: str,
-    truths: Sequence[str],
-    reference: Sequence[str | None],
-    variant: Sequence[str | None],
-    labels: Sequence[str] = (),
-) -> ClassificationParity:
-    """Hold a variant's decisions against FP32's by the task's gate.
-
-    Args:
-        gate: The task's gate, written before anything was measured.
-        positive: The label that sensitivity speaks of.
-        truths: The true labels.
-        reference: FP32's decisions, None where indeterminate.
-        variant: The variant's decisions, in the same order.
-        labels: The labels that a decision may be; those that occur where none are given.
-
-    Returns:
-        Counts, metrics and the verdict.
-
-    Raises:
-        ValueError: The three do not have one length.
-    """
-    seen = {positive, *truths, *reference, *variant} - {None}
-    names = tuple(labels) or tuple(sorted(str(name) for name in seen))
-    pairs, index = paired_labels(names, truths, reference, variant), names.index(positive)
-    claims = tuple(change_claims.gated(gate, index, pairs, Scope()))
-    beside = change_claims.directions(gate, positive, pairs, Scope())
-    counts = {claim.measure: claim for claim in (*claims, *beside)}
-    flips = counts["flips"]
-    evidence = Evidence(claims=claims)
-    assert flips.bound is not None
-    assert flips.bound.high is not None
-    return ClassificationParity(
-        cases=flips.n,
-        flips=flips.events or 0,
-        flips_to_positive=counts["flips-to-positive"].events or 0,
-        flips_to_negative=counts["flips-to-negative"].events or 0,
-        flip_rate_upper_bound=flips.bound.high,
-        reference=metrics_of(pairs.reference, index),
-        variant=metrics_of(pairs.variant, index),
-        verdict=evidence.verdict,
-        reasons=tuple(dict.fromkeys(evidence.reasons)),
-    )
 
 
 def change_evidence(

@@ -143,37 +143,40 @@ def paired_answers(labels: Sequence[str], cases: Sequence[PairedCase]) -> Pairs:
     """
     truths = _truths(labels, [item.truth for item in cases])
     patients = patient_codes([item.patient for item in cases])
-    before = _answers(labels, [item.reference for item in cases])
-    after = _answers(labels, [item.variant for item in cases])
-    return _pairs(labels, truths, patients, before, after)
+    return Pairs(
+        *(
+            Said(tuple(labels), truths, patients, _answers(labels, answers))
+            for answers in (
+                [item.reference for item in cases],
+                [item.variant for item in cases],
+            )
+        )
+    )
 
 
-def paired_labels(
-    labels: Sequence[str],
-    truths: Sequence[str],
-    reference: Sequence[str | None],
-    variant: Sequence[str | None],
-) -> Pairs:
-    """Number two sides' decisions of cases that are of one patient each.
+def said_labels(
+    labels: Sequence[str], truths: Sequence[str], decisions: Sequence[str | None]
+) -> Said:
+    """Number decisions of cases that are of one patient each.
 
     Args:
         labels: The labels that a decision may be.
         truths: One a case.
-        reference: One a case, None where indeterminate.
-        variant: The same.
+        decisions: One a case, None where indeterminate.
 
     Raises:
-        ValueError: The three do not have one length, or a text is none of the labels.
+        ValueError: The two do not have one length, or a text is none of the labels.
     """
-    sizes = {len(truths), len(reference), len(variant)}
-    if len(sizes) > 1:
-        raise ValueError(f"{len(truths)} truths for {len(reference)} and {len(variant)} decisions")
+    if len(truths) != len(decisions):
+        raise ValueError(f"{len(truths)} truths for {len(decisions)} decisions")
     codes = _codes(labels)
-    before, after = (
-        np.array([INDETERMINATE if one is None else codes[one] for one in side], np.intp)
-        for side in (reference, variant)
+    answers = [INDETERMINATE if one is None else codes[one] for one in decisions]
+    return Said(
+        labels=tuple(labels),
+        truths=_truths(labels, truths),
+        patients=np.arange(len(truths)),
+        answers=np.array(answers, np.intp),
     )
-    return _pairs(labels, _truths(labels, truths), np.arange(len(truths)), before, after)
 
 
 def names_of(labels: Sequence[str], answers: Sequence[Codes]) -> Iterator[tuple[int, str]]:
@@ -186,14 +189,6 @@ def names_of(labels: Sequence[str], answers: Sequence[Codes]) -> Iterator[tuple[
 
 def _flags(found: npt.ArrayLike) -> Flags:
     return np.asarray(found, np.bool_)
-
-
-def _pairs(
-    labels: Sequence[str], truths: Codes, patients: Codes, before: Codes, after: Codes
-) -> Pairs:
-    return Pairs(
-        Said(tuple(labels), truths, patients, before), Said(tuple(labels), truths, patients, after)
-    )
 
 
 def _truths(labels: Sequence[str], truths: Sequence[str | None]) -> Codes:

@@ -8,7 +8,7 @@ from typing import Literal, Self
 
 from pydantic import NonNegativeInt, ValidationError
 
-from medsdk._refusals import BundleUnreadableError
+from medsdk._refusals import BundleUnreadableError, UndecidableGateError
 from medsdk._version import __version__
 from medsdk.bundle.manifest import Sha256
 from medsdk.bundle.reading import Bundle
@@ -186,11 +186,22 @@ def undeclared_gates(bundle: Bundle) -> tuple[str, ...]:
 
 
 def described_needs(bundle: Bundle) -> tuple[Protocol | None, tuple[Requirement, ...]]:
-    """The protocol of a bundle, and what its gates need; uncounted where it has no protocol."""
+    """The protocol of a bundle, and what its gates need.
+
+    Args:
+        bundle: An opened bundle.
+
+    Returns:
+        The requirements that were declared. Without a protocol those of its task, uncounted; none
+        where one of its gates can never be decided.
+    """
     protocol = read_protocol(bundle)
     if protocol is not None:
         return protocol, protocol.requirements
-    return None, requirements(bundle.manifest.task)
+    try:
+        return None, requirements(bundle.manifest.task)
+    except UndecidableGateError:  # what an earlier release made must still be shown
+        return None, ()
 
 
 _COUNTED: Mapping[str, str] = {

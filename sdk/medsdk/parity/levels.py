@@ -49,7 +49,8 @@ def at_level(
         if unit is not None:
             units.setdefault(unit, []).append(item)
     counted = sum(map(len, units.values()))
-    if counted < len(answers) if level == "study" else not counted:
+    lacking = counted < len(answers) if level == "study" else not counted
+    if answers and lacking:
         raise UnitRefusedError.absent(level, len(answers) - counted, len(answers))
     return tuple(_unit(name, level, slices, decide) for name, slices in units.items())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from medsdk.parity.decisions import Flags, Said, paired_labels
+from medsdk.parity.decisions import Flags, Said, said_labels
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def binary_metrics(
         The metrics, each 0..1.
     """
     labels = tuple(dict.fromkeys([positive, *truths, *filter(None, decisions)]))
-    return metrics_of(paired_labels(labels, truths, decisions, decisions).reference, 0)
+    return metrics_of(said_labels(labels, truths, decisions), 0)
 
 
 def metrics_of(side: Said, positive: int) -> BinaryMetrics:

@@ -6,10 +6,11 @@ need follows from the same statistics that judge later (`medsdk.parity.statistic
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import NonNegativeInt, PositiveInt, WithJsonSchema
 
 from medsdk.canonical import canonical_json, sha256_of
 from medsdk.parity._decidable import (
@@ -21,19 +22,36 @@ from medsdk.parity._decidable import (
     events_proved,
     proved_rates,
 )
+from medsdk.parity.bootstrap import quantile_cases_needed
 from medsdk.tasks.decoding import ClassificationDecode, ThresholdRule
 from medsdk.tasks.gates import ClassificationGate, Form
 from medsdk.tasks.schema import Network, Task
 from medsdk.tasks.strict import Strict
 
-Unit = Literal[
-    "image", "case", "positive", "negative", "smaller-side", "mask", "box", "value", "map"
+Unit = Annotated[
+    Literal[
+        "image",
+        "case",
+        "positive",
+        "negative",
+        "smaller-side",
+        "mask",
+        "box",
+        "value",
+        "map",
+    ],
+    # Later releases count more, so a program must not rely on these being all.
+    WithJsonSchema({"type": "string", "examples": ["image", "case"]}),
 ]
 """What a gate counts. `image`: labelled or not. `case`: labelled. `positive`: of one label.
-`negative`: of any other. `smaller-side`: the fewer of positives and negatives. `mask`, `box`,
+`negative`: of any other. Where a loss is to be proved, the two count independent cases: several
+of one patient are worth less. `smaller-side`: the fewer of positives and negatives. `mask`, `box`,
 `value` and `map`: what a network of that kind gives."""
 
-Decides = Literal["every", "proved", "observed"]
+Decides = Annotated[
+    Literal["every", "proved", "observed"],
+    WithJsonSchema({"type": "string", "examples": ["every", "proved", "observed"]}),
+]
 """How a gate decides. `every`: each value seen is within the limit. `proved`: the one-sided bound
 of a rate is within the limit. `observed`: the number that was seen is, which proves no rate."""
 
@@ -95,6 +113,7 @@ def requirements(
     cases: Mapping[str, int] | None = None,
     patients: int | None = None,
     images: int | None = None,
+    worth: Mapping[str, tuple[float, float]] | None = None,
 ) -> tuple[Requirement, ...]:
     """What every gate of a task needs, and how much of it there is.
 
@@ -104,6 +123,9 @@ def requirements(
             has none.
         patients: From how many patients; None where nobody said.
         images: How many images are run, labelled or not; None for as many as the cases.
+        worth: For each label, how many independent cases its own and those of all other labels
+            are worth (`medsdk.parity.bootstrap.effective_cases`), which is what a proof of a loss
+            counts; None where each case is of its own patient.
 
     Returns:
         One record a gate, and a label where the gate speaks of one against the rest.
@@ -114,7 +136,7 @@ def requirements(
     check_decidable(task)
     if images is None and cases is not None:
         images = sum(cases.values())
-    found = [*_fp32(task, images), *_classification(task, cases, patients)]
+    found = [*_fp32(task, images), *_classification(task, cases, patients, worth)]
     found += [*_flips_of_other_kinds(task), *_other_kinds(task)]
     found += _isa_ladder(task, cases, patients)
     found += _output_differences(task, images)
@@ -190,7 +212,10 @@ def _fp32(task: Task, images: int | None) -> Iterator[Requirement]:
 
 
 def _classification(
-    task: Task, cases: Mapping[str, int] | None, patients: int | None
+    task: Task,
+    cases: Mapping[str, int] | None,
+    patients: int | None,
+    worth: Mapping[str, tuple[float, float]] | None,
 ) -> Iterator[Requirement]:
     gate = task.gates.classification
     roles = [role for role, network in task.networks.items() if _labels(network)]
@@ -218,7 +243,11 @@ def _classification(
         for label in labels if len(labels) > 2 else (positive,):
             have = None if counts is None else counts.get(label, 0)
             rest = None if have is None or total is None else total - have
-            losing = _proving if gate.losses == "proved" else _observing
+            losing = _observing
+            if gate.losses == "proved":
+                losing = _proving
+                if worth is not None and have is not None:
+                    have, rest = map(math.floor, worth.get(label, (0.0, 0.0)))
             for key, unit, number in (
                 ("max_sensitivity_loss", "positive", have),
                 ("max_specificity_loss", "negative", rest),
@@ -307,19 +336,22 @@ def _observing(limit: float, confidence: float, have: int | None) -> dict[str, A
     }
 
 
-_OTHER: tuple[tuple[str, str, Unit, int, float | None], ...] = (
-    ("segmentation", "min_mean_dice_change", "mask", 1, -1.0),
-    ("segmentation", "min_5th_percentile_dice_change", "mask", 1, -1.0),
-    ("segmentation", "min_median_dice_to_fp32", "mask", 1, 0.0),
-    ("detection", "max_recall_loss", "box", 1, 1.0),
-    ("detection", "max_precision_loss", "box", 1, 1.0),
-    ("regression", "max_mean_change", "value", 1, None),
-    ("regression", "max_95th_percentile_change", "value", 1, None),
-    ("heat_map", "min_correlation", "map", 1, -1.0),
-    ("heat_map", "max_peak_distance_cells", "map", 1, None),
+_PERCENTILE = quantile_cases_needed(0.95, 0.95)
+"""So many units bound a 5th or a 95th percentile at all."""
+
+_OTHER: tuple[tuple[str, str, Unit, float | None], ...] = (
+    ("segmentation", "min_mean_dice_change", "mask", -1.0),
+    ("segmentation", "min_5th_percentile_dice_change", "mask", -1.0),
+    ("segmentation", "min_median_dice_to_fp32", "mask", 0.0),
+    ("detection", "max_recall_loss", "box", 1.0),
+    ("detection", "max_precision_loss", "box", 1.0),
+    ("regression", "max_mean_change", "value", None),
+    ("regression", "max_95th_percentile_change", "value", None),
+    ("heat_map", "min_correlation", "map", -1.0),
+    ("heat_map", "max_peak_distance_cells", "map", None),
 )
-"""Gates of the kinds that are not classification: table, key, what is counted, how many it takes,
-and the limit that nothing exceeds."""
+"""Gates of the kinds that are not classification: table, key, what is counted, and the limit that
+nothing exceeds."""
 
 
 def _other_kinds(task: Task) -> Iterator[Requirement]:
@@ -327,13 +359,15 @@ def _other_kinds(task: Task) -> Iterator[Requirement]:
         kind: [role for role, network in task.networks.items() if network.decode.kind == kind]
         for kind in ("segmentation", "detection", "regression", "heat-map")
     }
-    for table, key, unit, needed, idle in _OTHER:
+    for table, key, unit, idle in _OTHER:
         gate = getattr(task.gates, table)
         if gate is None:
             continue
         limit: float = getattr(gate, key)
         there = roles[table.replace("_", "-")]
-        losing = key.endswith("_loss")
+        one_from = cases_that_tolerate_one(limit) if key.endswith("_loss") else None
+        # A box of fewer is a larger share of them than may be lost.
+        needed = _PERCENTILE if "percentile" in key else one_from or 1
         for role in there:
             yield Requirement(
                 gate=f"{table}.{key}",
@@ -343,7 +377,7 @@ def _other_kinds(task: Task) -> Iterator[Requirement]:
                 decides="observed",
                 limit=limit,
                 needed=needed,
-                one_from=cases_that_tolerate_one(limit) if losing else None,
+                one_from=one_from,
                 cannot_fail=limit == idle,
             )
 

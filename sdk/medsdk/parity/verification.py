@@ -10,6 +10,7 @@ import medsdk_runtimes
 from medsdk._refusals import VariantUnavailableError
 from medsdk.bundle.manifest import Verdict
 from medsdk.bundle.reading import Bundle
+from medsdk.parity.declaration import undeclared_gates
 from medsdk.parity.known_answers import check_answer, spread
 from medsdk.pipeline import Pipeline
 from medsdk.plan.candidate import Candidate, advisory_candidates, candidates_of
@@ -52,11 +53,13 @@ class Verification:
     """The verdict of a whole bundle on this machine.
 
     Attributes:
-        verdict: `pass` if every candidate that is not advisory passes and no graph breaks the
-            rules of its form; `not-run` if there is none.
+        verdict: `pass` if every candidate that is not advisory passes and the bundle itself has
+            nothing wrong; `not-run` if there is none.
         candidates: One verdict each.
         absent: Runtimes that a variant targets and that are not installed here.
-        reasons: Graphs for a GPU that are not quantized as it takes them, with the first faults.
+        reasons: What is wrong with the bundle itself: gates that are not those that were declared
+            before it was measured; graphs for a GPU that are not quantized as it takes them, with
+            the first faults.
     """
 
     verdict: Verdict
@@ -108,7 +111,7 @@ def verify(
         _as_advice(bundle, verify_candidate(bundle, candidate, progress))
         for candidate in asked.advisory
     ]
-    reasons = _unfit_graphs(bundle)
+    reasons = (*undeclared_gates(bundle), *_unfit_graphs(bundle))
     overall: Verdict = "pass"
     if reasons or any(item.verdict == "fail" for item in verdicts):
         overall = "fail"

@@ -238,6 +238,11 @@ class InspectDocument(Document):
     files: int
     size_bytes: int
     provenance: dict[str, str | int | float | bool | dict[str, str | int | float | None] | None]
+    gates: dict[str, float | str]
+    gates_sha256: str
+    requirements: tuple[Requirement, ...]
+    declared: str | None
+    undeclared: tuple[str, ...]
 
 
 class LatencyDocument(Strict):

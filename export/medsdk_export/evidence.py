@@ -1,0 +1,264 @@
+"""What an attempt showed on one executor, as claims; and the files of a bundle that hold them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from medsdk.bundle import BundleWriter
+from medsdk.canonical import canonical_json, sha256_of
+from medsdk.decide import decide
+from medsdk.decode import class_probabilities
+from medsdk.evaluation.answers import KEPT_VALUES, Answer
+from medsdk.parity.declaration import PARITY
+from medsdk.parity.evidence import Bound, Claim, Evidence, Scope
+from medsdk.parity.protocol import gates_digest
+from medsdk.pipeline import supported_role
+from medsdk.tasks import Task
+from medsdk.tasks.strict import FORMAT_VERSION
+from medsdk_runtimes.contract import Array
+
+if TYPE_CHECKING:
+    from medsdk_export.attempts import Attempt
+    from medsdk_export.judging import Judgement
+    from medsdk_export.quantize import CalibrationRecord
+
+WORST_CASES = 20
+"""Most worst cases of one executor that a bundle holds."""
+
+
+@dataclass(frozen=True)
+class CaseFacts:
+    """Which case an image is.
+
+    Attributes:
+        case: Its id, `medsdk_export.declaring.case_id`.
+        number: Its row in the table of cases, 1-based; of a phantom, its place.
+        patient: `medsdk_export.declaring.patient_id`.
+        stratum: As the table says.
+    """
+
+    case: str
+    number: int
+    patient: str
+    stratum: str
+
+
+@dataclass(frozen=True)
+class ExecutorEvidence:
+    """What one attempt showed on one executor.
+
+    Attributes:
+        runtime: What executed it, with its version.
+        isa: Instruction-set tier, `native` or the limit that was set.
+        advisory: Whether it decides nothing, as a CPU's reading of a graph for a GPU.
+        evidence: Claims, charts, worst cases.
+    """
+
+    runtime: str
+    isa: str
+    advisory: bool
+    evidence: Evidence
+
+
+def answer_of(
+    task: Task, facts: CaseFacts, truth: str | None, outputs: Mapping[str, Array]
+) -> Answer:
+    """What outputs say of one case.
+
+    Args:
+        task: Its decode and rule.
+        facts: Which case.
+        truth: Its label; None where nobody knows.
+        outputs: The network's raw outputs, first axis 1.
+
+    Returns:
+        The answer, as `medsdk evaluate` writes it.
+    """
+    role, decode = supported_role(task)
+    probabilities = class_probabilities(decode, outputs)
+    outcome = decide(task, probabilities)
+    return Answer(
+        case=facts.case,
+        number=facts.number,
+        truth=truth,
+        patient=facts.patient,
+        strata={"stratum": facts.stratum},
+        status=outcome.status,
+        label=outcome.label,
+        probabilities=dict(probabilities),
+        reason=outcome.reason,
+        outputs={
+            f"{role}.{name}": tuple(map(float, array.reshape(-1)))
+            for name, array in outputs.items()
+            if array.size <= KEPT_VALUES
+        },
+    )
+
+
+def output_evidence(
+    task: Task,
+    attempt: Attempt,
+    images: int,
+    worst: Mapping[str, float],
+    problems: Sequence[str],
+    candidate: str,
+) -> Evidence:
+    """Every output accounted for: one claim for its form, one for each output's values.
+
+    Args:
+        task: Its caps count.
+        attempt: Which one; FP32 is held to the source framework, INT8 to its own graph.
+        images: On how many images, n.
+        worst: For each output the largest difference seen; infinity where it cannot be computed.
+        problems: What was wrong on this executor, as `judging.differences` says it.
+        candidate: How the claims name it.
+
+    Returns:
+        Claims alone.
+    """
+    role, _ = supported_role(task)
+    caps = task.gates.max_output_difference.get(attempt.form, {})
+    claims = [
+        Claim(
+            measure="outputs",
+            scope=Scope(candidate=candidate, level="output", role=role),
+            n=images,
+            events=len(problems),
+            value=None,
+            unit="count",
+            limit=0.0,
+            needed=1,
+            verdict="fail" if problems else "pass",
+            reason="; ".join(problems[:4]),
+        )
+    ]
+    for name, value in worst.items():
+        limit = caps.get(f"{role}.{name}")
+        seen = value if math.isfinite(value) else None
+        good = limit is not None and seen is not None and seen <= limit
+        claims.append(
+            Claim(
+                measure="output-difference",
+                scope=Scope(candidate=candidate, level="output", role=role, output=name),
+                n=images,
+                value=seen,
+                unit="output",
+                bound=None if seen is None else Bound(high=seen, method="extremes"),
+                limit=limit,
+                needed=1,
+                verdict="pass" if good else "fail",
+                reason=""
+                if good
+                else f"output {name!r} differs by {value:.3g}, the task allows "
+                + ("nothing" if limit is None else f"{limit:.3g}"),
+            )
+        )
+    return Evidence(claims=tuple(claims))
+
+
+def flip_evidence(images: int, flips: int, candidate: str) -> Evidence:
+    """Decisions of FP32 that flip although the outputs are clear of any rounding: none may.
+
+    Args:
+        images: On how many images, n.
+        flips: How many did.
+        candidate: How the claim names it.
+    """
+    claim = Claim(
+        measure="flips",
+        scope=Scope(candidate=candidate),
+        n=images,
+        events=flips,
+        value=flips / images if images else None,
+        limit=0.0,
+        needed=1,
+        verdict="fail" if flips else "pass",
+        reason=f"{flips} of {images} decisions flip" if flips else "",
+    )
+    return Evidence(claims=(claim,))
+
+
+def shortened(evidence: Evidence) -> Evidence:
+    """The same with at most `WORST_CASES` worst cases, the first of each measure kept longest."""
+    if len(evidence.worst) <= WORST_CASES:
+        return evidence
+    order: dict[str, int] = {}
+    ranked = []
+    for item in evidence.worst:
+        rank = order.get(item.measure, 0)
+        order[item.measure] = rank + 1
+        ranked.append((rank, item))
+    kept = [item for _, item in sorted(ranked, key=lambda pair: pair[0])[:WORST_CASES]]
+    return evidence.model_copy(
+        update={"worst": tuple(item for item in evidence.worst if item in kept)}
+    )
+
+
+def write_evidence(
+    writer: BundleWriter,
+    task: Task,
+    role: str,
+    protocol: bytes,
+    record: CalibrationRecord,
+    judgements: Sequence[Judgement],
+) -> None:
+    """Write what was measured, after it was.
+
+    Args:
+        writer: The bundle.
+        task: The task.
+        role: Which network was calibrated.
+        protocol: `evidence/protocol.json` as it was written before.
+        record: The calibration.
+        judgements: One an attempt.
+    """
+    attempts = [
+        {
+            "variant": item.attempt.variant,
+            "attempt": item.attempt.title,
+            "status": item.status,
+            "reason": item.reason,
+            "size_bytes": len(item.attempt.onnx),
+            "worst_difference": dict(item.worst_difference),
+            "parity": [entry.model_dump(mode="json") for entry in item.parity],
+        }
+        for item in judgements
+    ]
+    parity = [
+        {
+            "variant": item.attempt.variant,
+            "attempt": item.attempt.title,
+            "status": item.status,
+            "reason": item.reason,
+            "executors": [
+                {
+                    "runtime": executor.runtime,
+                    "isa": executor.isa,
+                    "advisory": executor.advisory,
+                    "verdict": executor.evidence.verdict,
+                    "evidence": shortened(executor.evidence).model_dump(mode="json"),
+                }
+                for executor in item.evidence
+            ],
+        }
+        for item in judgements
+    ]
+    documents: dict[str, dict[str, object]] = {
+        "evidence/attempts.json": {"attempts": attempts},
+        "evidence/calibration.json": {
+            "role": role,
+            "samples": record.samples,
+            "ranges": {name: list(pair) for name, pair in record.ranges.items()},
+        },
+        PARITY: {
+            "kind": "medsdk-parity",
+            "protocol_sha256": sha256_of(protocol),
+            "gates_sha256": gates_digest(task),
+            "attempts": parity,
+        },
+    }
+    for name, document in documents.items():
+        writer.add(name, canonical_json({"format_version": FORMAT_VERSION, **document}))
