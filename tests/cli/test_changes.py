@@ -62,6 +62,22 @@ def test_diff_says_what_is_wrong(cli, bundle_dir, tmp_path):
         assert (done.status, done.json["error"]["code"]) == (status, code), words
 
 
+def test_a_bundle_for_benchmarks_is_refused_unless_explored(
+    cli, bundle_dir, signed_again, phantom, tmp_path
+):
+    def benchmark(manifest):
+        manifest["purpose"] = manifest["task"]["purpose"] = "benchmark"
+
+    bundle = signed_again(benchmark)
+    for words in (
+        ("diff", bundle, bundle),
+        ("accept", bundle, "--phantom", phantom, "--values", tmp_path / "v.json", "--store"),
+    ):
+        done = cli(*words, "--json", "--quiet")
+        assert (done.status, done.json["error"]["code"]) == (2, "variant-unavailable")
+        assert cli(*words, "--explore", "--json", "--quiet").status == 0
+
+
 def test_answers_take_no_candidate(cli, bundle_dir, tmp_path):
     cli("diff", bundle_dir, bundle_dir, "--variant-b", "int8-cpu", "--out", tmp_path / "kept")
     one, two = sorted((tmp_path / "kept").rglob("*.jsonl"))

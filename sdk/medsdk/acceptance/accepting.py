@@ -157,8 +157,8 @@ def _by_image(values: StoredValues, answers: Sequence[Answer]) -> Evidence:
         limit = values.tolerance.get(name, 0.0)
         mine = list(_output_gaps(name, pairs))
         gaps += mine
-        found += Evidence(claims=(_values(mine, limit, Scope(output=name), "1", pairs),))
-    return found + Evidence(claims=(_flips(pairs),), worst=_worst(gaps, "1"))
+        found += Evidence(claims=(_values(mine, limit, Scope(output=name), "", pairs),))
+    return found + Evidence(claims=(_flips(pairs),), worst=_worst(gaps, ""))
 
 
 def _by_place(values: StoredValues, answers: Sequence[Answer]) -> Evidence:
