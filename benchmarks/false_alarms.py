@@ -4,9 +4,9 @@
 
 From the root. Every seed has its own images and its own weights (the reference network: its own
 phantoms). An alarm is an export that refuses its own bundle, a candidate that does not pass, a load
-that is refused, or a verdict that differs between two runs of `verify`. Bundles of the small network
-are also compared with themselves on their 160 cases, as `medsdk diff` does: ONNX Runtime against
-itself, and against every other runtime.
+that is refused, or a verdict that differs between two runs of `verify`. Bundles of the small
+network are also compared with themselves on their 160 cases, as `medsdk diff` does: ONNX Runtime
+against itself, and against every other runtime.
 """
 
 from __future__ import annotations
