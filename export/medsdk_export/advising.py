@@ -5,7 +5,6 @@ See docs/decisions/0020-int8-gpu-on-a-cpu.md.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import medsdk_runtimes
@@ -73,15 +72,17 @@ def advise(
     records = [] if own is None else [_advisory(own, missing, "by its own arithmetic")]
     worst: dict[str, float] = {}
     for executor in observed[-1].observation.outputs[attempt.title] if observed else ():
-        seen, found = differences(task, attempt, observed, executor)
-        reading = evidence_on(task, attempt, observed, executor, seen, found, advisory=True)
+        seen = differences(task, attempt, observed, executor)
+        reading = evidence_on(task, attempt, observed, executor, seen, advisory=True)
         evidence.append(reading)
-        if not all(map(math.isfinite, seen.values())):
+        if not seen.finite:
             continue  # no decision can be made of such outputs
-        worst = {name: max(value, worst.get(name, 0.0)) for name, value in seen.items()}
+        worst = {name: max(value, worst.get(name, 0.0)) for name, value in seen.worst.items()}
         record = record_on(task, attempt, observed, executor, reading.evidence)
         if record is not None:
-            records.append(_advisory(record, found, "on this CPU, which is not its device,"))
+            records.append(
+                _advisory(record, seen.problems, "on this CPU, which is not its device,")
+            )
     return _judgement(task, attempt, status, reason, worst, records, evidence)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from medsdk.bundle import BundleWriter
@@ -63,6 +63,10 @@ class ExecutorEvidence:
     advisory: bool
     evidence: Evidence
 
+    def with_claim(self, claim: Claim) -> ExecutorEvidence:
+        """The same with one claim more."""
+        return replace(self, evidence=self.evidence + Evidence(claims=(claim,)))
+
 
 def answer_of(
     task: Task, facts: CaseFacts, truth: str | None, outputs: Mapping[str, Array]
@@ -114,7 +118,7 @@ def output_evidence(
         attempt: Which one; FP32 is held to the source framework, INT8 to its own graph.
         images: On how many images, n.
         worst: For each output the largest difference seen; infinity where it cannot be computed.
-        problems: What was wrong on this executor, as `judging.differences` says it.
+        problems: What was wrong in form, or for FP32 leaves the gate of floats.
         candidate: How the claims name it.
 
     Returns:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +12,10 @@ import numpy as np
 from medsdk.bundle.manifest import ParityRecord, Status
 from medsdk.decide import decide
 from medsdk.decode import class_probabilities
+from medsdk.parity._decidable import ROUNDING
 from medsdk.parity.classification import change_evidence
 from medsdk.parity.comparison import compare_outputs
-from medsdk.parity.evidence import Evidence, Scope
+from medsdk.parity.evidence import Claim, Evidence, Scope
 from medsdk.parity.metrics import binary_metrics
 from medsdk.parity.pairing import paired
 from medsdk.parity.protocol import positive_label
@@ -71,6 +73,31 @@ class Observed:
     facts: CaseFacts
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What the outputs of one executor were.
+
+    Attributes:
+        worst: For each output, the largest difference; infinity where it cannot be computed.
+        unlike: What is wrong in form or, for FP32, leaves the gate of floats.
+        beyond: What exceeds the task's cap, or has none.
+    """
+
+    worst: Mapping[str, float]
+    unlike: tuple[str, ...]
+    beyond: tuple[str, ...]
+
+    @property
+    def finite(self) -> bool:
+        """Whether decisions can be made of them."""
+        return all(map(math.isfinite, self.worst.values()))
+
+    @property
+    def problems(self) -> list[str]:
+        """Everything that is wrong with them."""
+        return [*self.unlike, *self.beyond]
+
+
 def judge(
     task: Task,
     attempt: Attempt,
@@ -93,17 +120,18 @@ def judge(
     problems: dict[str, list[str]] = {executor.runtime: [] for executor in executors}
     for executor, why in refused:
         problems.setdefault(executor.runtime, []).append(f"{executor}: {why}")
-    worst: dict[Executor, dict[str, float]] = {}
-    records: list[ParityRecord] = []
-    evidence: list[ExecutorEvidence] = []
+    worst: dict[Executor, Mapping[str, float]] = {}
+    records: dict[Executor, ParityRecord] = {}
+    evidence: dict[Executor, ExecutorEvidence] = {}
     undecided: dict[str, list[str]] = {}
     for executor in executors:
-        worst[executor], found = differences(task, attempt, observed, executor)
-        problems[executor.runtime] += found
-        shown = evidence_on(task, attempt, observed, executor, worst[executor], found)
-        evidence.append(shown)
-        if not all(map(math.isfinite, worst[executor].values())):
-            continue  # no decision can be made of such outputs
+        seen = differences(task, attempt, observed, executor)
+        worst[executor] = seen.worst
+        problems[executor.runtime] += seen.problems
+        shown = evidence_on(task, attempt, observed, executor, seen)
+        evidence[executor] = shown
+        if not seen.finite:
+            continue
         if attempt.form == "float":
             problems[executor.runtime] += [
                 f"{executor}: {claim.reason}"
@@ -114,13 +142,15 @@ def judge(
         record = record_on(task, attempt, observed, executor, shown.evidence)
         if record is None:
             continue
-        records.append(record)
+        records[executor] = record
         if record.verdict == "fail":
             problems[executor.runtime] += [f"{executor}: {text}" for text in record.reasons]
         elif record.verdict != "pass":
             undecided.setdefault(executor.runtime, []).extend(record.reasons)
-    for runtime, text in _isa_ladder(task, records):
-        problems[runtime].append(text)
+    for executor, claim in _isa_ladder(task, attempt, records).items():
+        evidence[executor] = evidence[executor].with_claim(claim)
+        if claim.verdict == "fail":
+            problems[executor.runtime].append(claim.reason)
     if task.purpose == "benchmark":
         undecided.clear()  # no gate is claimed that more cases could decide
 
@@ -133,7 +163,9 @@ def judge(
         if (executor.runtime in targets or not targets)
         and all(map(math.isfinite, worst[executor].values()))
     ]
-    seen = {name: max(item[name] for item in counted) for name in (counted[0] if counted else ())}
+    largest = {
+        name: max(item[name] for item in counted) for name in (counted[0] if counted else ())
+    }
     failures = [text for texts in problems.values() for text in texts]
     status: Status
     if attempt.form != "float" and task.purpose == "benchmark" and targets:
@@ -157,10 +189,10 @@ def judge(
         status=status,
         reason=reason[:REASON_CHARACTERS],
         targets=targets if status == "shipped" else (),
-        tolerance=tolerances(task, attempt, seen),
-        worst_difference=seen,
-        parity=tuple(records),
-        evidence=tuple(evidence),
+        tolerance=tolerances(task, attempt, largest),
+        worst_difference=largest,
+        parity=tuple(records.values()),
+        evidence=tuple(evidence.values()),
     )
 
 
@@ -184,18 +216,18 @@ def _expected(attempt: Attempt, observation: Observation) -> Mapping[str, Array]
 
 def differences(
     task: Task, attempt: Attempt, observed: Sequence[Observed], executor: Executor
-) -> tuple[dict[str, float], list[str]]:
+) -> Seen:
     """The worst difference of each output on one executor, and what is wrong with it."""
     role, _ = supported_role(task)
     limits = task.gates.max_output_difference.get(attempt.form, {})
     gate = task.gates.fp32
     worst: dict[str, float] = {}
-    problems: list[str] = []
+    unlike: list[str] = []
     for item in observed:
         want = _expected(attempt, item.observation)
         got = item.observation.outputs[attempt.title][executor]
         difference = compare_outputs(got, want)
-        problems += [f"{executor}: {text}" for text in difference.problems]
+        unlike += [f"{executor}: {text}" for text in difference.problems]
         for name, value in difference.max_abs.items():
             worst[name] = max(worst.get(name, 0.0), value)
         if attempt.form == "float" and not difference.problems:
@@ -204,19 +236,20 @@ def differences(
                 distance = np.abs(got[name].astype(np.float64) - expected)
                 excess = distance - (gate.atol + gate.rtol * np.abs(expected))
                 if excess.max(initial=-1.0) > 0:
-                    problems.append(
+                    unlike.append(
                         f"{executor}: output {name!r} leaves atol {gate.atol}, rtol {gate.rtol} "
                         "of the source framework"
                     )
+    beyond = []
     for name, value in worst.items():
         limit = limits.get(f"{role}.{name}")
         if limit is None:
-            problems.append(f"the task has no max_output_difference.{attempt.form} for {name!r}")
+            beyond.append(f"the task has no max_output_difference.{attempt.form} for {name!r}")
         elif value > limit:
-            problems.append(
+            beyond.append(
                 f"{executor}: output {name!r} differs by {value:.3g}, the task allows {limit:.3g}"
             )
-    return worst, list(dict.fromkeys(problems))
+    return Seen(worst, tuple(dict.fromkeys(unlike)), tuple(beyond))
 
 
 def evidence_on(
@@ -224,8 +257,7 @@ def evidence_on(
     attempt: Attempt,
     observed: Sequence[Observed],
     executor: Executor,
-    worst: Mapping[str, float],
-    problems: Sequence[str],
+    seen: Seen,
     *,
     advisory: bool = False,
 ) -> ExecutorEvidence:
@@ -236,17 +268,16 @@ def evidence_on(
         attempt: Which one.
         observed: Every image; those with a truth are the parity cases.
         executor: Which one.
-        worst: For each output the largest difference seen, and
-        problems: what was wrong with it: `differences`.
+        seen: `differences` of its outputs.
         advisory: Whether it decides nothing.
 
     Returns:
         Claims about outputs; where decisions can be made of them, about those too.
     """
     candidate = f"{executor} {attempt.variant}"
-    found = output_evidence(task, attempt, len(observed), worst, problems, candidate)
+    found = output_evidence(task, attempt, len(observed), seen.worst, seen.unlike, candidate)
     outputs = [item.observation.outputs[attempt.title][executor] for item in observed]
-    if all(map(math.isfinite, worst.values())):
+    if seen.finite:
         if attempt.form == "float":
             flips = _float_flips(task, attempt, observed, executor)
             found += flip_evidence(len(observed), flips, candidate)
@@ -398,25 +429,31 @@ def parity_record(
     )
 
 
-def _isa_ladder(task: Task, records: Sequence[ParityRecord]) -> list[tuple[str, str]]:
-    """Runtimes whose flips rise too much on a lower instruction set."""
+def _isa_ladder(
+    task: Task, attempt: Attempt, records: Mapping[Executor, ParityRecord]
+) -> dict[Executor, Claim]:
+    """For each lower instruction set, how far its flips rise above the native one's."""
     limit = task.gates.isa_ladder.max_flip_rate_rise
-    native = {record.runtime: record for record in records if record.isa == "native"}
-    found = []
-    for record in records:
-        top = native.get(record.runtime)
-        if record.isa == "native" or top is None or not record.cases:
+    found = {}
+    for executor, record in records.items():
+        top = records.get(dataclasses.replace(executor, isa="native"))
+        if executor.isa == "native" or top is None or not record.cases:
             continue
         rise = (record.flips - top.flips) / record.cases
-        if rise > limit:
-            runtime = record.runtime.split()[0]
-            found.append(
-                (
-                    runtime,
-                    f"{record.runtime} limited to {record.isa}: flips rise by {rise:.2%}, the "
-                    f"gate is {limit:.2%}",
-                )
-            )
+        good = rise <= limit + ROUNDING
+        found[executor] = Claim(
+            measure="isa-ladder",
+            scope=Scope(candidate=f"{executor} {attempt.variant}"),
+            n=record.cases,
+            value=rise,
+            limit=limit,
+            needed=1,
+            verdict="pass" if good else "fail",
+            reason=""
+            if good
+            else f"{record.runtime} limited to {record.isa}: flips rise by {rise:.2%}, the gate "
+            f"is {limit:.2%}",
+        )
     return found
 
 

@@ -157,6 +157,38 @@ def test_inspect(cli, bundle_dir):
     )
 
 
+def test_the_gates_of_a_bundle_are_shown(cli, bundle_dir):
+    document = cli("inspect", bundle_dir, "--json").json
+    assert document["gates"]["classification.max_flip_rate"] == 0.02
+    assert document["gates_sha256"] == document["provenance"]["gates_sha256"]
+    assert document["declared"].endswith("Z")
+    assert document["undeclared"] == []
+    (flips,) = [
+        item for item in document["requirements"] if item["gate"] == "classification.max_flip_rate"
+    ]
+    assert (flips["needed"], flips["have"], flips["patients"]) == (149, 160, 160)
+    text = cli("inspect", bundle_dir).out
+    assert document["gates_sha256"] in text
+    assert "with 160 labelled cases of 160 patients" in text
+    assert "NOT AS DECLARED" not in text
+    assert "max_output_difference.cpu.filter.logits 1" in text
+
+
+def test_the_gates_of_an_earlier_bundle_are_shown_uncounted(cli):
+    earlier = Path(__file__).parents[1] / "bundles/0.1.0-first"
+    document = cli("inspect", earlier, "--json").json
+    assert (document["declared"], document["undeclared"]) == (None, [])
+    assert {item["have"] for item in document["requirements"]} == {None}
+    assert "this bundle has no protocol" in cli("inspect", earlier).out
+
+
+def test_the_gates_of_a_task_are_shown_with_what_they_need(cli):
+    text = cli("tasks", "show", "uterus-mr/tumor-filter").out
+    (row,) = [line for line in text.splitlines() if "max_flip_rate " in line]
+    assert row.split()[:3] == ["classification.max_flip_rate", "0.02", "proved"]
+    assert "149" in row.split()
+
+
 def test_bench(cli, bundle_dir):
     done = cli("bench", bundle_dir, "--threads", "1", "--p99-ms", "100000", "--json", "--quiet")
     document = done.json

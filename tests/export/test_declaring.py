@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scipy.stats import beta
 
 from medsdk.bundle import Bundle
 from medsdk.canonical import canonical_json, sha256_of
@@ -143,6 +144,57 @@ def test_a_gate_that_nothing_decides_stops_an_export_at_once(
             lambda phase, done, total: pytest.fail("something was done"),
         )
     assert not (tmp_path / "out").exists()
+
+
+# Written after everything was measured
+
+
+def test_what_was_measured_states_n_and_bound_of_every_attempt_and_executor(
+    bundle_dir: Path,
+) -> None:
+    bundle = Bundle.open(bundle_dir)
+    parity = json.loads(bundle.read(PARITY))
+    attempts = json.loads(bundle.read("evidence/attempts.json"))["attempts"]
+    assert [item["attempt"] for item in parity["attempts"]] == [
+        item["attempt"] for item in attempts
+    ]
+    for item, recorded in zip(parity["attempts"], attempts, strict=True):
+        assert item["executors"], item["attempt"]
+        for executor in item["executors"]:
+            claims = executor["evidence"]["claims"]
+            assert all(claim["n"] == 160 for claim in claims if claim["scope"]["level"] == "slice"
+                       and not claim["scope"]["label"])  # fmt: skip
+            worst = executor["evidence"]["worst"]
+            assert len(worst) <= 20
+            assert all(1 <= case["number"] <= 160 for case in worst)
+            assert executor["advisory"] == (
+                item["variant"] == "int8-gpu" and not executor["runtime"].endswith("unoptimised")
+            )
+        if item["variant"] == "fp32":
+            continue
+        # The manifest's short record and the claims are one computation.
+        for record, executor in zip(recorded["parity"], item["executors"], strict=True):
+            claims = executor["evidence"]["claims"]
+            flips = next(claim for claim in claims if claim["measure"] == "flips")
+            assert (record["cases"], record["flips"]) == (flips["n"], flips["events"])
+            assert record["flip_rate_upper_bound"] == flips["bound"]["high"]
+            want = float(beta.ppf(0.95, flips["events"] + 1, flips["n"] - flips["events"]))
+            assert flips["bound"]["high"] == pytest.approx(want, abs=1e-9)
+            assert (flips["limit"], flips["needed"]) == (0.02, 149)
+
+
+def test_a_lower_instruction_set_has_its_claim(bundle_dir: Path) -> None:
+    parity = json.loads(Bundle.open(bundle_dir).read(PARITY))
+    for item in parity["attempts"]:
+        for executor in item["executors"]:
+            found = [
+                claim
+                for claim in executor["evidence"]["claims"]
+                if claim["measure"] == "isa-ladder"
+            ]
+            lower = executor["isa"] != "native" and item["variant"] == "int8-cpu"
+            assert len(found) == lower
+            assert all(claim["limit"] == 0.01 for claim in found)
 
 
 # One version, one set of gates
