@@ -204,7 +204,8 @@ def report_text(report: Report) -> str:
         ]
         if worst:
             lines.append(f"worst cases: {'; '.join(map(_worst, worst[:_WORST]))}")
-    lines.append("")
+    if report.reasons:
+        lines.append("")
     lines += [f"  {reason}" for reason in report.reasons[:_REASONS]]
     if len(report.reasons) > _REASONS:
         lines.append(f"  and {len(report.reasons) - _REASONS} more; --json has all of them")

@@ -161,8 +161,14 @@ def _foreign_reference(
             expected=f"labels {', '.join(decode.labels)}",
             remedy="give answers to the same task",
         )
-    paired(answers, [unanswered(known) for known in cases.cases])
-    return header, answers
+    rows = [unanswered(known) for known in cases.cases]
+    said = {item.case: item for item in answers}
+    paired(answers, rows)
+    # Of the same cases; which study, lesion or group they belong to, this table says.
+    unit = {"number", "study", "lesion", "strata"}
+    return header, tuple(
+        said[row.case].model_copy(update=row.model_dump(include=unit)) for row in rows
+    )
 
 
 def _report(

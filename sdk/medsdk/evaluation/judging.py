@@ -135,14 +135,14 @@ class Judge:
         unreadable = {item.id for item in self.cases.cases if item.error}
         failed = [item for item in answers if item.status == "error"]
         own = [item for item in failed if item.case not in unreadable]
+        without = sum(item.status != "ok" for item in answers)
         yield Claim(
             measure="no-result",
             scope=scope,
             n=len(answers),
             patients=self.cases.patients,
-            events=len(failed),
-            value=len(failed) / len(answers),
-            limit=0.0,
+            events=without,
+            value=without / len(answers),
             verdict="fail" if own else "not-conclusive" if failed else "pass",
             reason=_errors(ran.title, own or failed, len(answers)) if failed else "",
         )

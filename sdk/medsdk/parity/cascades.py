@@ -158,7 +158,7 @@ def _members(members: Sequence[str], cases: Sequence[RoutedCase], scope: Scope) 
     patients = len({case.subject.patient for case in cases})
     return [
         counted("members-on-one-side", scope, differs, owners),
-        listed("outputs", scope, len(members), faults, patients),
+        listed("outputs", scope, len(members) + len(unknown), faults, patients),
     ]
 
 

@@ -20,11 +20,13 @@ class Difference:
         max_abs: For each expected output, the largest absolute difference; infinity where it
             cannot be computed.
         problems: What accounts for a failure apart from the size of a difference: a missing or
-            extra output, another dtype or shape, NaN or infinity.
+            extra output, another dtype or shape, NaN or infinity; at most one an output.
+        outputs: How many there are on either side, by name.
     """
 
     max_abs: Mapping[str, float]
     problems: tuple[str, ...]
+    outputs: int
 
 
 def compare_outputs(got: Mapping[str, Array], expected: Mapping[str, Array]) -> Difference:
@@ -55,7 +57,7 @@ def compare_outputs(got: Mapping[str, Array], expected: Mapping[str, Array]) -> 
             continue
         difference = np.abs(have.astype(np.float64) - want.astype(np.float64))
         largest[name] = float(difference.max(initial=0.0))
-    return Difference(largest, tuple(sorted(problems)))
+    return Difference(largest, tuple(sorted(problems)), len(expected.keys() | got.keys()))
 
 
 def beyond(difference: Difference, tolerance: Mapping[str, float]) -> tuple[str, ...]:
@@ -87,15 +89,16 @@ def output_evidence(
         scope: Whose evidence.
 
     Returns:
-        `outputs`: an output that is missing, extra, of another dtype or shape, or that holds NaN
-        or infinity is named with its case. `output-difference` of each output: the largest, in
-        how many cases it was too large, and in how many it could not be worked out.
+        `outputs`, how many are accounted for: one that is missing, extra, of another dtype or
+        shape, or that holds NaN or infinity is named with its case. `output-difference` of each
+        output: the largest, in how many cases it was too large, and in how many it could not be
+        worked out.
     """
     by_output = scope.model_copy(update={"level": "output"})
     faults = [
         f"{case}: {problem}" for case, seen in differences.items() for problem in seen.problems
     ]
-    count = sum(len(seen.max_abs) for seen in differences.values())
+    count = sum(seen.outputs for seen in differences.values())
     names = dict.fromkeys(name for seen in differences.values() for name in seen.max_abs)
     claims = [listed("outputs", by_output, count, faults)]
     for name in names:

@@ -26,9 +26,9 @@ def label_components(
 ) -> tuple[NDArray[np.int32], int]:
     """Number the connected components.
 
-    All pairs of neighbours are edges; every element points at the smallest one that it is known
-    to be joined with, until nothing changes (Shiloach and Vishkin, J. Algorithms 3, 1982). Needs
-    about 24 bytes an element of the mask that is set, and 8 for each of all.
+    Elements that follow each other along the last axis are a run. Runs that touch are joined:
+    each points at the first one that it is known to be joined with, until nothing changes
+    (Shiloach and Vishkin, J. Algorithms 3, 1982). Needs about 20 bytes an element.
 
     Args:
         mask: H x W, or slices x H x W.
@@ -44,43 +44,50 @@ def label_components(
     axes, steps = _SHARED[connectivity]
     if mask.ndim != axes:
         raise ValueError(f"a mask of {mask.ndim} axes with {connectivity} neighbours of {axes}")
-    labels = np.zeros(mask.shape, np.int32)
-    count = int(np.count_nonzero(mask))
-    if not count:
-        return labels, 0
-    index = np.full(mask.shape, -1, np.int32)
-    index[mask] = np.arange(count, dtype=np.int32)
-    edges = [_edges(index, offset) for offset in _half_of_neighbours(axes, steps)]
-    first, second = np.concatenate(edges, axis=1)
-    root = np.arange(count, dtype=np.int32)
-    while True:
-        a, b = root[first], root[second]
-        open_edges = a != b
-        if not open_edges.any():
-            break
-        first, second, a, b = (each[open_edges] for each in (first, second, a, b))
-        np.minimum.at(root, np.maximum(a, b), np.minimum(a, b))
-        while (jumped := root[root]).tobytes() != root.tobytes():
-            root = jumped
-    roots, numbers = np.unique(root, return_inverse=True)
-    labels[mask] = numbers + 1
-    return labels, len(roots)
+    starts = mask.copy()
+    starts[..., 1:] &= ~mask[..., :-1]
+    runs = np.cumsum(starts, dtype=np.int32).reshape(mask.shape)
+    runs[~mask] = 0
+    root = np.arange(int(np.count_nonzero(starts)) + 1, dtype=np.int32)
+    for offset in _other_lines(axes, steps):
+        root = _joined(root, *_touching(runs, offset))
+    _, numbers = np.unique(root, return_inverse=True)
+    return numbers.astype(np.int32)[runs], int(numbers.max(initial=0))
 
 
-def _half_of_neighbours(axes: int, steps: int) -> list[tuple[int, ...]]:
-    """Each pair of opposite neighbours once."""
-    zero = (0,) * axes
+def _other_lines(axes: int, steps: int) -> list[tuple[int, ...]]:
+    """Neighbours in other lines, of each opposite pair one."""
+    zero = (0,) * (axes - 1)
     return [
         offset
         for offset in product((-1, 0, 1), repeat=axes)
-        if offset > zero and np.count_nonzero(offset) <= steps
+        if offset[:-1] > zero and np.count_nonzero(offset) <= steps
     ]
 
 
-def _edges(index: NDArray[np.int32], offset: tuple[int, ...]) -> NDArray[np.int32]:
-    """Numbers of the elements of the mask that are neighbours by this offset, 2 x edges."""
+def _touching(
+    runs: NDArray[np.int32], offset: tuple[int, ...]
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Runs that are neighbours by this offset; a pair that follows itself once."""
     here = tuple(slice(max(0, -step), min(0, -step) or None) for step in offset)
     there = tuple(slice(max(0, step), min(0, step) or None) for step in offset)
-    a, b = index[here], index[there]
-    both = (a >= 0) & (b >= 0)
-    return np.stack([a[both], b[both]])
+    a, b = runs[here], runs[there]
+    both = (a > 0) & (b > 0)
+    a, b = a[both], b[both]
+    new = np.ones(len(a), np.bool_)
+    new[1:] = (a[1:] != a[:-1]) | (b[1:] != b[:-1])
+    return a[new], b[new]
+
+
+def _joined(
+    root: NDArray[np.int32], first: NDArray[np.int32], second: NDArray[np.int32]
+) -> NDArray[np.int32]:
+    """Roots after the runs of each pair are joined."""
+    while len(first):
+        a, b = root[first], root[second]
+        apart = a != b
+        first, second, a, b = (each[apart] for each in (first, second, a, b))
+        np.minimum.at(root, np.maximum(a, b), np.minimum(a, b))
+        while not np.array_equal(jumped := root[root], root):
+            root = jumped
+    return root

@@ -38,6 +38,10 @@ SHOWN_WORST = 20
 """Most cases that are named for one measure."""
 
 
+_NAMED = 5
+"""So many faults are told in a reason; the others are counted."""
+
+
 @dataclass(frozen=True)
 class Subject:
     """Whose picture, clip or series it is.
@@ -96,7 +100,9 @@ def counted(
     """
     n, events = len(happened), sum(happened)
     high = binomial_upper_bound(events, n, confidence)
-    needed, verdict, reason = None, _advisory(), ""
+    needed: int | None = None
+    verdict: Verdict = "advisory"
+    reason = ""
     if max_rate is not None:
         needed = cases_that_prove(max_rate, confidence)
         if high > max_rate:
@@ -336,17 +342,17 @@ def listed(
     faults: Sequence[str],
     patients: int | None = None,
 ) -> Claim:
-    """Something that must not happen at all, each time with its own sentence.
+    """Things each of which must be right, and what is wrong with those that are not.
 
     Args:
         measure: For instance `outputs`.
         scope: Of which part.
         n: How many were looked at.
-        faults: One sentence each.
+        faults: One sentence for each that is not right.
         patients: How many patients.
 
     Returns:
-        `fail` where there is a fault, `not-run` where there was nothing to look at.
+        `events` are right; `fail` where one is not, `not-run` where there was nothing to look at.
     """
     verdict: Verdict = "fail" if faults else "pass" if n else "not-run"
     shown = "; ".join(faults[:_NAMED])
@@ -356,15 +362,12 @@ def listed(
         scope=scope,
         n=n,
         patients=patients,
-        events=len(faults),
-        unit="count",
-        limit=0,
+        events=n - len(faults),
+        value=(n - len(faults)) / n if n else None,
+        limit=1.0,
         verdict=verdict,
         reason=shown + more,
     )
-
-
-_NAMED = 5
 
 
 def fewest_for_percentile(percent: int) -> int:
@@ -399,7 +402,8 @@ def _against(
     limit: Limit | None,
 ) -> Claim:
     """A claim whose gate is held against the estimate."""
-    verdict, reason = _advisory(), ""
+    verdict: Verdict = "advisory"
+    reason = ""
     if limit is not None:
         side = "at least" if limit.least else "at most"
         gate = f"the gate is {side} {limit.value:g} {unit}"
@@ -424,10 +428,6 @@ def _against(
         verdict=verdict,
         reason=reason,
     )
-
-
-def _advisory() -> Verdict:
-    return "advisory"
 
 
 def _worth(patients: Sequence[str]) -> float:

@@ -284,9 +284,9 @@ def by_size(
         scope: Whose evidence.
 
     Returns:
-        For each group a scope that names it with its edges, and its cases, which may be few or,
-        where sizes tie, none. A size on an edge belongs to the lower group. No quartiles where no
-        case has a lesion.
+        For each group a scope that names it with its edges, and its cases, which may be few; a
+        group that has none, where sizes tie, is absent. A size on an edge belongs to the lower
+        group.
     """
     sizes = np.array([case.size for case in cases if not case.empty[0]], np.float64)
     units = "/".join(sorted({case.size_unit for case in cases}))
@@ -301,7 +301,8 @@ def by_size(
                 for case in cases
                 if not case.empty[0] and case.size <= high and (case.size > low or number == 0)
             ]
-            groups.append((scope.model_copy(update={"stratum": SIZE, "value": name}), part))
+            if part:
+                groups.append((scope.model_copy(update={"stratum": SIZE, "value": name}), part))
     without = [case for case in cases if case.empty[0]]
     if without:
         where = scope.model_copy(update={"stratum": SIZE, "value": NO_LESION})

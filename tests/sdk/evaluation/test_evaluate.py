@@ -28,8 +28,11 @@ from medsdk.errors import (
 from medsdk.evaluation import running
 from medsdk.evaluation.answers import Answer, AnswersHeader, read_answers, write_answers
 from medsdk.evaluation.evaluating import Evaluation, EvaluationRequest, evaluate
+from medsdk.evaluation.judging import Judge
+from medsdk.evaluation.running import AskedCandidate, Ran, title_of
 from medsdk.parity.evidence import Claim
 from medsdk.pipeline import Pipeline
+from medsdk.plan.candidate import Candidate, Choice
 from medsdk_runtimes.errors import InferenceFailedError
 
 CASES = 24
@@ -143,7 +146,7 @@ def test_a_second_run_asks_nothing_again(run: Any, tmp_path: Path, monkeypatch: 
         run(fresh=True)
 
 
-@pytest.mark.parametrize("after", [0, 5, CASES + 3])
+@pytest.mark.parametrize("after", [5, CASES + 3])
 def test_an_interrupted_run_goes_on_to_the_same_bytes(
     run: Any, tmp_path: Path, monkeypatch: Any, after: int
 ) -> None:
@@ -321,6 +324,12 @@ def test_a_reference_from_elsewhere(run: Any, table: Any, tmp_path: Path) -> Non
         ("onnxruntime int8-cpu", False),
     ]
 
+    # It need not have been divided as this table is.
+    path = table(CASES, name="c.csv", lesion=[f"l{n}" for n in range(CASES)], site=["a", "b"])
+    divided = run(path, reference=elsewhere, out=tmp_path / "fourth")
+    (flips,) = claims(divided, "flips", candidate="onnxruntime int8-cpu", level="lesion")
+    assert flips.n == CASES
+
     def refused(kind: type[Exception], match: str, **changes: Any) -> None:
         document = header.model_dump() | changes
         write_answers(elsewhere, AnswersHeader(**document), answers)
@@ -342,24 +351,19 @@ def test_a_reference_from_elsewhere(run: Any, table: Any, tmp_path: Path) -> Non
             run(other, reference=elsewhere, out=tmp_path / "third")
 
 
+def _turned(item: Answer) -> Answer:
+    """The other answer."""
+    other = "none" if item.label == "tumour" else "tumour"
+    given = item.probabilities
+    swapped = {"none": given["tumour"], "tumour": given["none"]}
+    return item.model_copy(update={"label": other, "probabilities": swapped})
+
+
 def test_a_flip_is_seen(run: Any, tmp_path: Path) -> None:
     """The planted fault: a reference that says the other thing of three cases."""
     run()
     header, answers = read_answers(tmp_path / "out/answers/onnxruntime-int8-cpu.jsonl")
-    turned = [
-        item.model_copy(
-            update={
-                "label": "none" if item.label == "tumour" else "tumour",
-                "probabilities": {
-                    "none": item.probabilities["tumour"],
-                    "tumour": item.probabilities["none"],
-                },
-            }
-        )
-        if item.number in (2, 5, 9)
-        else item
-        for item in answers
-    ]
+    turned = [_turned(item) if item.number in (2, 5, 9) else item for item in answers]
     elsewhere = tmp_path / "elsewhere.jsonl"
     write_answers(elsewhere, header, turned)
     found = run(reference=elsewhere)
@@ -367,6 +371,24 @@ def test_a_flip_is_seen(run: Any, tmp_path: Path) -> None:
     assert (flips.events, flips.n) == (3, CASES)
     worst = [item.number for item in found.report.evidence.worst if item.measure == "flips"]
     assert set(worst) >= {2, 5, 9}
+
+
+def test_flips_that_rise_on_an_older_instruction_set_fail(
+    bundle: Bundle, run: Any, tmp_path: Path
+) -> None:
+    found = run()
+    _, reference = read_answers(tmp_path / "out/answers/onnxruntime-fp32.jsonl")
+    turned = (*(_turned(item) for item in reference[:2]), *reference[2:])
+    judge = Judge(bundle.manifest.task, found.cases)
+    networks = {"filter": Choice("int8-cpu", "int8")}
+    for isa, answers in (("native", reference), ("avx2", turned)):
+        candidate = Candidate("openvino", "CPU", networks, 1, isa)  # type: ignore[arg-type]
+        ran = Ran(AskedCandidate(candidate), tmp_path, title_of(candidate), 6)
+        judge.of(ran, answers, reference)
+    (claim,) = judge.isa_ladder().claims
+    assert claim.scope.candidate == "openvino avx2 int8-cpu"
+    assert (claim.events, claim.n, claim.value) == (2, CASES, 2 / CASES)
+    assert (claim.verdict, claim.limit) == ("fail", 0.01)
 
 
 def test_float_outputs_that_differ_are_seen(run: Any, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def _pixels(box: Box) -> set[tuple[int, int]]:
 
 
 @given(several, several)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_an_overlap_is_that_of_the_pixels(first, second):
     got = overlaps([a.box for a in first], [b.box for b in second])
     assert got.shape == (len(first), len(second))
@@ -79,7 +79,7 @@ def test_a_long_chain_of_pairs_is_no_recursion():
 
 
 @given(several, several, st.randoms())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_how_many_match_depends_on_no_order(first, second, random):
     def count(reference: list[ScoredBox], variant: list[ScoredBox]) -> int:
         return len(same_boxes(reference, variant, 0.4, 0.05))

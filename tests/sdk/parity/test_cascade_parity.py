@@ -142,7 +142,7 @@ def test_members_that_answer_on_one_side():
     claim = _claim(evidence, "members-on-one-side")
     assert (claim.events, claim.n) == (2, 6)
     gone = _claim(evidence, "outputs")
-    assert (gone.verdict, gone.n) == ("fail", 3)
+    assert (gone.verdict, gone.events, gone.n) == ("fail", 2, 3)
     assert gone.reason == "member 'fold-3' never answers in the variant"
 
 

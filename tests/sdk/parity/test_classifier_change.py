@@ -325,6 +325,24 @@ def test_probabilities_and_worst_cases() -> None:
     assert plot.scope.label == T
 
 
+def test_a_percentile_of_a_few_patients_has_no_bound() -> None:
+    """120 slices: of 120 patients they bound a 95th percentile, of 12 they do not."""
+    bounds = []
+    for slices in (1, 10):
+        sides = [
+            [
+                answer(number, N, tumour=value, patient=(number - 1) // slices)
+                for number in range(1, 121)
+            ]
+            for value in (0.1, 0.2)
+        ]
+        evidence = change_evidence(GATE, LABELS, T, paired(*sides), SCOPE)
+        bounds.append(only(evidence, "probability-change-95th-percentile").bound)
+    assert bounds[0] is not None
+    assert bounds[0].high == pytest.approx(0.1)
+    assert bounds[1] is None
+
+
 def test_a_large_plot_keeps_its_extremes() -> None:
     generator = np.random.default_rng(0)
     before = generator.random(3000)

@@ -33,7 +33,7 @@ def _blob(generator: np.random.Generator, shape: Any) -> Mask:
 @pytest.mark.parametrize("axes", [2, 3])
 def test_distances_are_those_of_scipy(axes):
     generator = np.random.default_rng(axes)
-    for _ in range(60):
+    for _ in range(40):
         shape = generator.integers(1, 25 if axes == 2 else 13, axes)
         first, second = _blob(generator, shape), _blob(generator, shape)
         if not (first.any() and second.any()):
@@ -50,7 +50,7 @@ def test_distances_are_those_of_scipy(axes):
 def test_noise_too(axes):
     """No two elements alike, so every line of the search counts."""
     generator = np.random.default_rng(10 + axes)
-    for _ in range(60):
+    for _ in range(30):
         shape = generator.integers(1, 14, axes)
         first, second = (generator.random(shape) < generator.random() for _ in range(2))
         np.testing.assert_array_equal(surface(first), first & ~ndimage.binary_erosion(first))
