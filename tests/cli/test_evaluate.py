@@ -7,8 +7,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
+SCHEMA = Path(__file__).parents[2] / "docs/schemas/report.schema.json"
 FAST = ("--runtime", "onnxruntime", "--variant", "int8-cpu", "--threads", "1", "--quiet")
 
 
@@ -31,6 +33,16 @@ def answered(vendor: Any, bundle_dir: Path, tmp_path_factory: pytest.TempPathFac
     return out
 
 
+@pytest.fixture
+def few(vendor: Any, tmp_path: Path) -> Path:
+    """The table of the vendor's first 20 cases."""
+    table = tmp_path / "few.csv"
+    header, *rows = vendor.cases.read_text("utf-8").splitlines()[:21]
+    lines = [header, *(f"{vendor.cases.parent}/{row}" for row in rows)]
+    table.write_text("\n".join(lines) + "\n", "utf-8")
+    return table
+
+
 def test_enough_cases_pass(cli, bundle_dir, vendor, answered):
     done = cli("evaluate", bundle_dir, "--cases", vendor.cases, "--out", answered, *FAST)
     assert done.status == 0, done.err
@@ -50,6 +62,8 @@ def test_enough_cases_pass(cli, bundle_dir, vendor, answered):
 def test_json_is_the_report(cli, bundle_dir, vendor, answered):
     words = ("evaluate", bundle_dir, "--cases", vendor.cases, "--out", answered, *FAST)
     document = cli(*words, "--json").json
+    schema = json.loads(SCHEMA.read_text("utf-8"))
+    jsonschema.Draft202012Validator(schema).validate(document)
     assert (document["kind"], document["verdict"]) == ("evaluate", "pass")
     assert (document["cases"], document["patients"]) == (160, 160)
     assert [item["reference"] for item in document["candidates"]] == [True, False]
@@ -58,12 +72,8 @@ def test_json_is_the_report(cli, bundle_dir, vendor, answered):
     assert {"accuracy", "sensitivity", "specificity", "flips", "no-result"} <= measures
 
 
-def test_too_few_cases_are_not_conclusive(cli, bundle_dir, vendor, tmp_path):
-    table = tmp_path / "few.csv"
-    header, *rows = vendor.cases.read_text("utf-8").splitlines()[:21]
-    lines = [header, *(f"{vendor.cases.parent}/{row}" for row in rows)]
-    table.write_text("\n".join(lines) + "\n", "utf-8")
-    done = cli("evaluate", bundle_dir, "--cases", table, *FAST)
+def test_too_few_cases_are_not_conclusive(cli, bundle_dir, few):
+    done = cli("evaluate", bundle_dir, "--cases", few, *FAST)
     assert done.status == 5
     assert done.out.endswith("\nNOT-CONCLUSIVE\n")
     assert "20 cases, the limit of flips needs 149" in done.out
@@ -125,24 +135,24 @@ def test_what_cannot_be_evaluated(cli, bundle_dir, vendor, words, status, code):
         assert error["expected"]
 
 
-def test_a_bundle_for_benchmarks_makes_no_claim(cli, signed_again, vendor):
+def test_a_bundle_for_benchmarks_makes_no_claim(cli, signed_again, few):
     def benchmark(manifest: dict[str, Any]) -> None:
         manifest["purpose"] = manifest["task"]["purpose"] = "benchmark"
 
     place = signed_again(benchmark)
-    refused = cli("evaluate", place, "--cases", vendor.cases, *FAST, "--json")
+    refused = cli("evaluate", place, "--cases", few, *FAST, "--json")
     assert (refused.status, refused.json["error"]["code"]) == (2, "variant-unavailable")
-    done = cli("evaluate", place, "--cases", vendor.cases, *FAST, "--explore", "--json")
+    done = cli("evaluate", place, "--cases", few, *FAST, "--explore", "--json")
     assert (done.status, done.json["verdict"]) == (0, "advisory")
     shutil.rmtree(place)
 
 
-def test_progress_names_case_and_candidate(cli, bundle_dir, vendor):
+def test_progress_names_case_and_candidate(cli, bundle_dir, few):
     words = [word for word in FAST if word != "--quiet"]
-    said = cli("evaluate", bundle_dir, "--cases", vendor.cases, *words).err.splitlines()
+    said = cli("evaluate", bundle_dir, "--cases", few, *words).err.splitlines()
     assert said == [
-        "reading the cases  0 of 160",
-        "candidate 1 of 2, onnxruntime on CPU (filter: fp32): case  0 of 160",
-        "candidate 2 of 2, onnxruntime on CPU (filter: int8-cpu): case  0 of 160",
+        "reading the cases  0 of 20",
+        "candidate 1 of 2, onnxruntime on CPU (filter: fp32): case  0 of 20",
+        "candidate 2 of 2, onnxruntime on CPU (filter: int8-cpu): case  0 of 20",
         "comparing candidate  0 of 2",
     ]

@@ -149,7 +149,7 @@ def test_no_words_are_answered_with_the_help(cli):
     assert done.out.startswith("Usage: medsdk")
     for command in (
         *("run", "verify", "inspect", "bench", "doctor", "tasks", "export", "demo"),
-        *("pack", "unpack"),
+        *("evaluate", "pack", "unpack"),
     ):
         assert f"\n  {command} " in done.out
     assert cli("--help").out == done.out
@@ -161,7 +161,8 @@ def test_version(cli):
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "verify", "inspect", "bench", "doctor", "export", "pack", "unpack"]
+    "command",
+    ["run", "verify", "inspect", "bench", "doctor", "export", "evaluate", "pack", "unpack"],
 )
 def test_every_command_has_help(cli, command):
     done = cli(command, "--help")

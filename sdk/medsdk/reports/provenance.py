@@ -19,6 +19,7 @@ def compared_section(words: Wording, report: Report) -> Markup:
     if rows:
         title = words.text("headings", "compared")
         parts.append(table(title, header, rows, class_="candidates"))
+    parts += [_reasons(words, item) for item in report.candidates if item.reasons]
     if report.cases_sha256:
         name = words.text("notes", "cases-digest")
         digest = tag("code", report.cases_sha256, class_="digest")
@@ -34,15 +35,9 @@ def _candidate(words: Wording, item: ReportCandidate) -> tuple[Markup | None, ..
     ]
     if item.settings.isa != "native":
         settings.append(words.text("parts", "isa", isa=item.settings.isa))
-    reasons = tag(
-        "details",
-        tag("summary", tag("small", words.reasons(len(item.reasons)))),
-        tag("ul", *(tag("li", foreign(reason, "en")) for reason in item.reasons)),
-        class_="reasons",
-    )
     return (
         joined(foreign(item.title), tag("small", side)),
-        joined(badge(words, item.verdict), *([reasons] if item.reasons else [])),
+        badge(words, item.verdict),
         joined(
             foreign(f"{item.bundle.name} {item.bundle.version}"),
             tag("code", item.bundle.sha256[:12], class_="digest short"),
@@ -70,6 +65,14 @@ def _candidate(words: Wording, item: ReportCandidate) -> tuple[Markup | None, ..
         tag("code", item.machine_sha256[:12], class_="digest short")
         if item.machine_sha256
         else None,
+    )
+
+
+def _reasons(words: Wording, item: ReportCandidate) -> Markup:
+    count = tag("small", words.reasons(len(item.reasons)))
+    shown = (tag("li", foreign(reason, "en")) for reason in item.reasons)
+    return tag(
+        "details", tag("summary", foreign(item.title), count), tag("ul", *shown), class_="reasons"
     )
 
 
