@@ -52,6 +52,7 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python docs/upkeep/gates.py --check
 
 format: $(READY)
 	$(BIN)/ruff check --fix-only --quiet .

@@ -1,10 +1,12 @@
 """False alarms: sound bundles of many seeds, exported, verified and loaded; none may complain.
 
-    python -m benchmarks.false_alarms [--seeds 20] [--reference 20]     # from the root
+    python -m benchmarks.false_alarms [--seeds 20] [--reference 20] [--compared 20]
 
-Every seed has its own images and its own weights (the reference networks: its own phantoms). An
-alarm is an export that refuses its own bundle, a candidate that does not pass, a load that is
-refused, or a verdict that differs between two runs of `verify`.
+From the root. Every seed has its own images and its own weights (the reference network: its own
+phantoms). An alarm is an export that refuses its own bundle, a candidate that does not pass, a load
+that is refused, or a verdict that differs between two runs of `verify`. Bundles of the small
+network are also compared with themselves on their 160 cases, as `medsdk diff` does: ONNX Runtime
+against itself, and against every other runtime.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from tempfile import TemporaryDirectory
 import medsdk
 import medsdk_runtimes
 from medsdk.bundle import Bundle
+from medsdk.changes.diffing import DiffRequest, diff
+from medsdk.changes.running import Pins
 from medsdk.errors import MedsdkError
 from medsdk.parity.verification import Verification, verify
 from medsdk.plan.candidate import candidates_of
@@ -28,9 +32,10 @@ from medsdk.tasks import catalogue_task
 from medsdk_export import phantoms
 from medsdk_export.build import ExportRequest, export_bundle
 from medsdk_export.reference_weights import reference_weights
-from tests.planted_faults.workshop import Workshop
+from tests.planted_faults.workshop import COLOUR, Workshop
 
 REFERENCE = "liver-us/malignancy"
+CASES = COLOUR.cases
 
 
 @dataclass
@@ -43,6 +48,7 @@ class Count:
         checks: Known answers run on them, each stage alone and chained.
         probes: Decision probes of the bundles.
         loads: Engines that were loaded.
+        compared: Cases that were compared with themselves.
         alarms: What complained.
     """
 
@@ -51,6 +57,7 @@ class Count:
     checks: int = 0
     probes: int = 0
     loads: int = 0
+    compared: int = 0
     alarms: list[str] = field(default_factory=list)
 
 
@@ -74,6 +81,28 @@ def check(bundle: Path, count: Count, where: str) -> None:
         except MedsdkError as error:
             count.alarms.append(f"{where}: load on {candidate}: {error}")
         count.loads += 1
+
+
+def compare_with_itself(bundle: Path, count: Count, where: str) -> None:
+    """The bundle against itself on its cases, FP32 on ONNX Runtime against every runtime."""
+    opened = Bundle.open(bundle)
+    table = bundle.with_name("cases") / "cases.csv"
+    for other in medsdk_runtimes.available():
+        with TemporaryDirectory(ignore_cleanup_errors=True) as place:
+            (Path(place) / "known").mkdir()
+            request = DiffRequest(
+                first=opened,
+                second=opened,
+                pins=Pins("onnxruntime", "fp32", threads=1),
+                pins_b=Pins(other.name, "fp32", threads=1),
+                table=table,
+                out=Path(place),
+                scratch=Path(place) / "known",
+            )
+            report = diff(request, lambda phase, done, total: None).report
+        count.compared += CASES
+        if report.verdict != "pass":
+            count.alarms.append(f"{where}: against itself on {other.name}: {report.verdict}")
 
 
 def complaints(run: Verification) -> list[str]:
@@ -110,14 +139,17 @@ def reference(folder: Path, seed: int) -> Path:
     return request.out
 
 
-def run(title: str, make: Callable[[Path, int], Path], seeds: int) -> Count:
-    """Export and check one bundle a seed."""
+def run(title: str, make: Callable[[Path, int], Path], seeds: int, compared: int = 0) -> Count:
+    """Export and check one bundle a seed, and compare the first ones with themselves."""
     count = Count()
     for seed in range(seeds):
         where, start = f"{title}, seed {seed}", time.monotonic()
         with TemporaryDirectory(ignore_cleanup_errors=True) as place:
             try:
-                check(make(Path(place), seed), count, where)
+                bundle = make(Path(place), seed)
+                check(bundle, count, where)
+                if seed < compared:
+                    compare_with_itself(bundle, count, where)
             except MedsdkError as error:
                 count.alarms.append(f"{where}: {error}")
         print(
@@ -135,9 +167,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--seeds", type=int, default=20, help="Of the small network.")
     parser.add_argument("--reference", type=int, default=20, help=f"Of {REFERENCE}.")
+    parser.add_argument("--compared", type=int, default=20, help="Small ones, with themselves.")
     options = parser.parse_args(arguments)
     counts = {
-        "small network": run("small network", small, options.seeds),
+        "small network": run("small network", small, options.seeds, options.compared),
         REFERENCE: run(REFERENCE, reference, options.reference),
     }
     runtimes = ", ".join(
@@ -145,12 +178,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for runtime in medsdk_runtimes.available()
     )
     print(f"medsdk {medsdk.__version__}, {runtimes}, {platform.machine()}\n")
-    print("| network | exports | candidates | known answers run | probes | loads | alarms |")
-    print("|---|---|---|---|---|---|---|")
+    titles = ("network", "exports", "candidates", "known answers run", "probes", "loads")
+    print(f"| {' | '.join((*titles, 'cases compared', 'alarms'))} |")
+    print("|---" * (len(titles) + 2) + "|")
     for title, count in counts.items():
         print(
             f"| {title} | {count.seeds} | {count.candidates} | {count.checks} | {count.probes} | "
-            f"{count.loads} | {len(count.alarms)} |"
+            f"{count.loads} | {count.compared} | {len(count.alarms)} |"
         )
     alarms = [alarm for count in counts.values() for alarm in count.alarms]
     for alarm in alarms:
