@@ -15,6 +15,7 @@ from pydicom.data import get_testdata_file
 import medsdk
 from medsdk.cli.main import run
 from medsdk_export.reference_weights import reference_weights
+from tests.conftest import Vendor
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -25,7 +26,11 @@ LIGHT = [c for c in COMMANDS if c.split()[1] != "export" or "--explain" in c]
 
 @pytest.fixture
 def workplace(
-    bundle_dir: Path, liver_bundle_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bundle_dir: Path,
+    liver_bundle_dir: Path,
+    vendor: Vendor,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Path:
     """A folder as the README assumes it: after `make demo`, with images and weights at hand."""
     shutil.copytree(bundle_dir, tmp_path / "build/demo/bundle")
@@ -35,6 +40,9 @@ def workplace(
     shutil.copy(str(clip), tmp_path / "clip.dcm")
     known = bundle_dir / "known_answers/ka-001/input.dcm"
     shutil.copy(known, tmp_path / "slice.dcm")
+    shutil.copytree(vendor.cases.parent, tmp_path / "build/demo/cases")
+    (tmp_path / "phantom").mkdir()
+    shutil.copy(known, tmp_path / "phantom/1.dcm")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -42,7 +50,7 @@ def workplace(
 def test_readme_names_every_command() -> None:
     named = {command.split()[1] for command in COMMANDS}
     assert {"doctor", "inspect", "verify", "run", "bench", "tasks", "export"} <= named
-    assert {"demo", "pack", "conformance"} <= named
+    assert {"demo", "pack", "conformance", "evaluate", "diff", "accept"} <= named
 
 
 @pytest.mark.parametrize("command", LIGHT)
@@ -52,6 +60,8 @@ def test_readme_command(command: str, workplace: Path, capfd: pytest.CaptureFixt
         words += ["--p99-ms", "10000"]  # speed is judged in benchmarks/, not here
     if words[0] != "pack" and "bundle.medsdk" in words:  # what the README packed before
         medsdk.pack("build/demo/bundle", "bundle.medsdk")
+    if words[0] == "accept" and "--store" not in words:  # what the README stored before
+        assert run([*words, "--store"]) == 0
     assert run(words) == 0, capfd.readouterr().err
 
 

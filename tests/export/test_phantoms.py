@@ -185,7 +185,7 @@ def test_the_table_tells_the_truth(tmp_path: Path) -> None:
         assert (table.parent / row["path"]).is_file()
         assert row["truth"] == phantom.label
         assert row["patient"] == phantom.patient
-        assert row["stratum"] == phantom.stratum
+        assert row["stratum"] == phantom.tumour_kind
 
 
 def test_an_unknown_task_names_the_known(tmp_path: Path) -> None:
