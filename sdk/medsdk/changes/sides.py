@@ -43,6 +43,19 @@ class Answered:
         return len({answer.patient for answer in self.answers})
 
 
+@dataclass(frozen=True)
+class Unasked:
+    """A candidate that answered nothing.
+
+    Attributes:
+        header: What was asked for; of what is read back of a session it says nothing.
+        problem: Why: it does not open, or does not reproduce the bundle's known answers.
+    """
+
+    header: AnswersHeader
+    problem: str
+
+
 def read_side(path: Path) -> Bundle | Answered:
     """Open a side.
 

@@ -20,12 +20,18 @@ from medsdk.errors import (
     AnswersMismatchError,
     AnswersUnreadableError,
     BundleUnreadableError,
+    GraphRefusedError,
+    KnownAnswerFailedError,
     NotComparableError,
     UnpairedResultsError,
     VariantUnavailableError,
 )
+from medsdk.evaluation import running
 from medsdk.evaluation.answers import Answer, write_answers
 from medsdk.parity.evidence import Claim
+from medsdk.parity.known_answers import check_on_load
+from medsdk.pipeline import Pipeline
+from medsdk.plan.candidate import Candidate
 from medsdk.reports.report import Report
 from tests.sdk.changes.documents import answers, header
 
@@ -195,6 +201,42 @@ def test_a_first_side_that_misses_its_known_answers_decides_nothing(differ, bund
     report = differ(tampered(_retrained(1.0, "fp32")), bundle_dir, FP32)
     assert report.verdict == "not-conclusive"
     assert "the approved side could not be asked" in report.reasons[0]
+
+
+@pytest.mark.parametrize("opens", [True, False])
+def test_what_was_asked_differs_though_the_approved_side_never_answered(
+    differ, bundle_dir, few, tmp_path, monkeypatch, opens
+):
+    """Two candidates of one bundle, and a bundle against answers: neither is the same."""
+    differ(bundle_dir, bundle_dir, INT8, cases=few, place="elsewhere")
+    (path,) = (tmp_path / "elsewhere/b").rglob("*.jsonl")
+    if opens:
+        def check(bundle: Bundle, candidate: Candidate, pipeline: Any) -> int:
+            if candidate.networks["filter"].variant == "fp32":
+                raise KnownAnswerFailedError("this machine does not reproduce a known answer")
+            return check_on_load(bundle, candidate, pipeline)
+
+        monkeypatch.setattr(running, "check_on_load", check)
+    else:
+        real_open = Pipeline.open
+
+        def refuse(bundle: Bundle, candidate: Candidate) -> Pipeline:
+            if candidate.networks["filter"].variant == "fp32":
+                raise GraphRefusedError("the runtime does not take the graph")
+            return real_open(bundle, candidate)
+
+        monkeypatch.setattr(Pipeline, "open", staticmethod(refuse))
+    for report in (
+        differ(bundle_dir, bundle_dir, FP32, INT8),
+        differ(bundle_dir, path, FP32, cases=few),
+    ):
+        assert report.verdict == "not-conclusive"
+        assert "the approved side could not be asked" in report.reasons[0]
+        found = [(item.what, item.before, item.after) for item in report.changes]
+        assert ("variant", "fp32", "int8-cpu") in found
+        assert {what for what, *_ in found} <= {"variant", "precision"}
+    (same,) = {differ(bundle_dir, bundle_dir, FP32, cases=few).verdict}
+    assert same == "not-conclusive"  # nothing differs, and nothing was seen
 
 
 def _threshold(value: float) -> Edit:
