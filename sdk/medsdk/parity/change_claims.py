@@ -40,9 +40,7 @@ def gated(gate: ClassificationGate, positive: int, pairs: Pairs, scope: Scope) -
 
 def _flips(gate: ClassificationGate, pairs: Pairs, scope: Scope) -> Claim:
     flips = pairs.flipped
-    claim = rates.upper(
-        "flips", scope, len(flips), int(flips.sum()), rates.people(pairs.patients), gate.confidence
-    )
+    claim = rates.upper("flips", scope, flips, pairs.patients, gate.confidence)
     needed = cases_that_prove(gate.max_flip_rate, gate.confidence)
     high = _high(claim)
     verdict: Verdict = "pass"
@@ -158,17 +156,17 @@ def directions(
     index = labels.index(positive)
     named = scope.model_copy(update={"label": positive})
     before, after = pairs.reference.answers == index, pairs.variant.answers == index
-    gained, lost = int((after & ~before).sum()), int((before & ~after).sum())
-    n, patients = len(before), rates.people(pairs.patients)
-    yield rates.upper("flips-to-positive", named, n, gained, patients, gate.confidence)
-    yield rates.upper("flips-to-negative", named, n, lost, patients, gate.confidence)
+    up, down = after & ~before, before & ~after
+    gained, lost = int(up.sum()), int(down.sum())
+    yield rates.upper("flips-to-positive", named, up, pairs.patients, gate.confidence)
+    yield rates.upper("flips-to-negative", named, down, pairs.patients, gate.confidence)
     p = mcnemar_p(gained, lost)
     way = "to" if gained > lost else "away from"
     yield Claim(
         measure="asymmetry",
         scope=named,
-        n=n,
-        patients=patients,
+        n=len(before),
+        patients=rates.people(pairs.patients),
         value=p,
         bound=Bound(confidence=1 - ALARM_P, method="mcnemar-exact"),
         verdict="advisory",
@@ -220,12 +218,12 @@ def probability_changes(
 
 def flips_by_patient(gate: ClassificationGate, pairs: Pairs, scope: Scope) -> Iterator[Claim]:
     """Patients with a flip, where cases share a patient: these are independent of each other."""
-    patients = rates.people(pairs.patients)
-    if patients == len(pairs.patients):
+    everybody = np.unique(pairs.patients)
+    if len(everybody) == len(pairs.patients):
         return
     named = scope.model_copy(update={"level": "patient"})
-    touched = rates.people(pairs.patients[pairs.flipped])
-    yield rates.upper("patients-with-flips", named, patients, touched, patients, gate.confidence)
+    touched = np.isin(everybody, pairs.patients[pairs.flipped])
+    yield rates.upper("patients-with-flips", named, touched, everybody, gate.confidence)
 
 
 def _judged(claim: Claim, limit: float, needed: int | None, verdict: Verdict, reason: str) -> Claim:

@@ -97,32 +97,25 @@ def agreement(
 
 
 def upper(
-    measure: Measure, scope: Scope, n: int, events: int, patients: int, confidence: float
+    measure: Measure, scope: Scope, happened: Flags, patients: Codes, confidence: float
 ) -> Claim:
-    """A count that should be none, with the exact one-sided upper bound of its rate.
+    """A count that should be none, with the one-sided upper bound of its rate.
 
     Args:
         measure: What is counted.
         scope: Of which part.
-        n: Of how many units.
-        events: How many there are.
-        patients: How many patients.
+        happened: In which cases, shape (cases,).
+        patients: Number of each case's patient.
         confidence: Of the bound.
 
     Returns:
-        The claim, `advisory`; the bound is 1 where there are no units.
+        The claim, `advisory`; the bound is 1 where there are no cases.
     """
-    high = binomial_upper_bound(events, n, confidence)
-    return Claim(
-        measure=measure,
-        scope=scope,
-        n=n,
-        patients=patients,
-        events=events,
-        value=events / n if n else None,
-        bound=Bound(high=high, confidence=confidence, method="clopper-pearson"),
-        verdict=ADVISORY,
-    )
+    n, events = len(happened), int(happened.sum())
+    independent = worth(patients)
+    high = binomial_upper_bound(events * independent / n if n else 0, independent, confidence)
+    bound = Bound(high=high, confidence=confidence, method="clopper-pearson")
+    return _claim(measure, scope, n, patients, events / n if n else None, bound, events)
 
 
 def mean_of_both(side: Said, label: int, scope: Scope, confidence: float) -> Claim:
