@@ -101,7 +101,7 @@ def test_cases_in_place_of_patients_would_be_seen() -> None:
 def test_two_sided_in_place_of_one_sided_would_be_seen() -> None:
     """The 95 % bound of no loss in 300 is 0.99 %, and the end of the 95 % interval 1.22 %."""
     owners, right = np.arange(300, dtype=np.intp), np.ones(300, np.bool_)
-    one = rates.upper("flips", SCOPE, 300, 0, 300, 0.95)
+    one = rates.upper("flips", SCOPE, ~right, owners, 0.95)
     two = rates.rate("flips", SCOPE, right, ~right, owners, 0.95)
     assert bound_of(one)[1] == pytest.approx(1 - 0.05 ** (1 / 300))
     assert bound_of(two)[1] == pytest.approx(1 - 0.025 ** (1 / 300))
