@@ -211,6 +211,7 @@ def test_what_was_asked_differs_though_the_approved_side_never_answered(
     differ(bundle_dir, bundle_dir, INT8, cases=few, place="elsewhere")
     (path,) = (tmp_path / "elsewhere/b").rglob("*.jsonl")
     if opens:
+
         def check(bundle: Bundle, candidate: Candidate, pipeline: Any) -> int:
             if candidate.networks["filter"].variant == "fp32":
                 raise KnownAnswerFailedError("this machine does not reproduce a known answer")
@@ -242,6 +243,7 @@ def test_what_was_asked_differs_though_the_approved_side_never_answered(
 def _threshold(value: float) -> Edit:
     def change(_: Path, manifest: dict[str, Any]) -> None:
         manifest["task"]["thresholds"]["tumour-probability"]["value"] = value
+        manifest["decision_probes"] = []  # they were made for the other threshold
 
     return change
 
@@ -373,6 +375,27 @@ def test_two_machines_that_decide_otherwise(differ, machines):
     flips = _claim(report, "flips")
     assert (report.verdict, flips.events, flips.n) == ("fail", 15, 300)
     assert {item.number for item in report.evidence.worst} <= set(range(2, 31, 2))
+
+
+@pytest.mark.parametrize("both", [True, False])
+def test_errors_do_not_only_shrink_the_number_of_cases(differ, machines, both):
+    one = answers(PROBABILITIES)
+    lost: dict[str, Any] = {
+        "status": "error",
+        "label": None,
+        "probabilities": {},
+        "reason": "inference-failed",
+    }
+    two = tuple(
+        item.model_copy(update=lost) if item.number <= 3 else item
+        for item in answers(PROBABILITIES)
+    )
+    report = differ(*machines(two if both else one, two))
+    claim = _claim(report, "no-result")
+    assert (claim.n, claim.events) == (300, 3)
+    assert claim.verdict == ("not-conclusive" if both else "fail")
+    assert "3 of 300 cases ended in an error: case 1 (inference-failed)" in claim.reason
+    assert report.verdict == claim.verdict
 
 
 def test_answers_of_other_cases_are_refused(differ, machines):
