@@ -15,10 +15,11 @@ from medsdk.errors import (
     FormatVersionError,
     GatesChangedError,
 )
-from medsdk.parity.bootstrap import effective_cases
+from medsdk.parity.bootstrap import cases_of_the_largest, effective_cases
 from medsdk.parity.declaration import HEADER, CaseSet, Protocol, rows, unjudged_forms
 from medsdk.parity.protocol import (
     Requirement,
+    Worth,
     gate_values,
     gates_digest,
     requirements,
@@ -26,6 +27,7 @@ from medsdk.parity.protocol import (
 )
 from medsdk.pixels import Box
 from medsdk.tasks import Task
+from medsdk_export.attempts import ATTEMPTS
 from medsdk_export.errors import InputsRefusedError, PatientInTwoStrataError
 from medsdk_export.inputs import Case
 
@@ -73,6 +75,7 @@ class Declaration:
                 images=self.images,
                 sha256=cases_sha256,
             ),
+            ATTEMPTS,
         )
 
     def text(self) -> str:
@@ -97,6 +100,10 @@ class Declaration:
         forms: dict[tuple[str, ...], list[str]] = {}
         for form, reasons in self.unjudged.items():
             forms.setdefault(reasons, []).append(f"int8-{form}")
+        lines.append(
+            f"tried and judged on these cases: {ATTEMPTS['cpu']} graphs for int8-cpu, "
+            f"{ATTEMPTS['gpu']} for int8-gpu; a gate's confidence is that of one of them"
+        )
         lines += [
             f"cannot ship, whatever is measured: {', '.join(names)}: {'; '.join(reasons)}"
             for reasons, names in forms.items()
@@ -198,19 +205,22 @@ def cases_digest(cases: Sequence[Case], ids: Sequence[str], *, labelled: bool) -
     return sha256_of(canonical_json(rows))
 
 
-def _worth(cases: Sequence[Case]) -> dict[str, tuple[float, float]]:
-    """For each label, how many independent cases its own and the others' are worth."""
+def _worth(cases: Sequence[Case]) -> Worth:
+    """How many independent cases they are worth, as the judge counts them."""
 
-    def independent(chosen: Iterable[Case]) -> float:
-        return effective_cases(list(Counter(case.patient.strip() for case in chosen).values()))
+    def counts(chosen: Iterable[Case]) -> list[int]:
+        return list(Counter(case.patient.strip() for case in chosen).values())
 
-    return {
-        label: (
-            independent(case for case in cases if case.truth == label),
-            independent(case for case in cases if case.truth != label),
-        )
-        for label in {case.truth for case in cases}
-    }
+    return Worth(
+        effective_cases(counts(cases)),
+        {
+            label: (
+                cases_of_the_largest(counts(case for case in cases if case.truth == label)),
+                cases_of_the_largest(counts(case for case in cases if case.truth != label)),
+            )
+            for label in {case.truth for case in cases}
+        },
+    )
 
 
 def _check_patients(cases: Sequence[Case]) -> None:
