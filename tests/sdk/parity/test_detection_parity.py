@@ -6,7 +6,9 @@ import random
 
 import numpy as np
 import pytest
+from scipy import stats
 
+from medsdk.parity.average_precision import mean_average_precision, resampled_precisions
 from medsdk.parity.boxes import LabelledBox, ScoredBox
 from medsdk.parity.detection import DetectionCase, change_evidence, metric_evidence
 from medsdk.parity.evidence import Claim, Evidence, Scope
@@ -158,6 +160,60 @@ def test_two_sides_may_be_swapped():
         value = _claim(other, measure).value
         assert value is not None
         assert _claim(one, measure).value == pytest.approx(-value)
+
+
+def test_average_precision_has_the_interval_of_resampled_patients():
+    """Against the pictures themselves, drawn with their patients and scored anew."""
+    generator = random.Random(9)
+    cases = []
+    for number in range(24):
+        labels = ["cyst", "rare"][: 1 + (number % 5 == 0)]
+        truth = [_true(15 * k, generator.choice(labels)) for k in range(generator.randint(0, 3))]
+        sides = [
+            [
+                _found(15 * k + generator.uniform(-3, 3), round(generator.random(), 1), label)
+                for k, label in enumerate(generator.choices(labels, k=3))
+            ]
+            for _ in range(2)
+        ]
+        cases.append(_case(number, truth, sides[0], sides[1], f"patient {number // 2}"))
+    picks = np.random.default_rng(20).integers(0, 12, size=(2000, 12))[:40]
+    after, change = [], []
+    for drawn in picks:
+        again = [cases[2 * k + half] for k in drawn for half in (0, 1)]
+        both = [
+            mean_average_precision([(case.truth, getattr(case, side)) for case in again])
+            for side in ("reference", "variant")
+        ]
+        if both[0] is not None and both[1] is not None:
+            after.append(both[1])
+            change.append(both[1] - both[0])
+    codes = np.arange(24) // 2
+    pictures = [[(c.truth, getattr(c, side)) for c in cases] for side in ("reference", "variant")]
+    before, later = (resampled_precisions(each, codes) for each in pictures)
+    assert later[:40] == pytest.approx(after, abs=1e-12)
+    assert (later - before)[:40] == pytest.approx(change, abs=1e-12)
+    evidence = change_evidence(GATE, 0.5, cases, SCOPE)
+    claim = _claim(evidence, "mean-average-precision-change")
+    assert claim.bound is not None
+    low, high = np.quantile(later - before, [0.025, 0.975])
+    assert (claim.bound.low or 0) <= low
+    assert (claim.bound.high or 0) >= high
+    alone = _claim(metric_evidence(0.5, cases, SCOPE), "mean-average-precision-50")
+    assert alone.bound is not None
+    assert 0 <= (alone.bound.low or 0) < (alone.value or 0) < (alone.bound.high or 0) <= 1
+
+
+def test_average_precision_of_few_patients_has_no_interval():
+    claim = _claim(metric_evidence(0.5, _all_found(9), SCOPE), "mean-average-precision")
+    assert (claim.bound, claim.value) == (None, 1)
+    assert claim.reason == "no interval of 9 patients: it takes at least 10"
+    still = _claim(
+        change_evidence(GATE, 0.5, _all_found(20), SCOPE), "mean-average-precision-change"
+    )
+    room = stats.binomtest(0, 20).proportion_ci(0.95).high
+    assert still.bound is not None
+    assert (still.bound.low, still.bound.high) == pytest.approx((-room, room), abs=1e-9)
 
 
 def test_no_case_at_all():
