@@ -51,6 +51,7 @@ class DetectionCase:
 def change_evidence(
     gate: DetectionGate,
     threshold: float,
+    labels: Sequence[str],
     cases: Sequence[DetectionCase],
     scope: Scope,
     truth_iou: float = TRUTH_IOU,
@@ -64,17 +65,21 @@ def change_evidence(
     Args:
         gate: The task's gate.
         threshold: Score from which on a box counts, the task's.
+        labels: All that the task has; one without a true box leaves its gate open.
         cases: Any number; every box of every case is counted.
         scope: Whose evidence.
         truth_iou: Overlap with a true box from which on a box is true.
 
     Returns:
         Claims by box, and the cases with most lost and extra boxes.
+
+    Raises:
+        ValueError: A box has none of the labels.
     """
+    _check_labels(labels, cases)
     by_box = scope.model_copy(update={"level": "box"})
     above = [_above(case, threshold) for case in cases]
     claims = _losses(gate, above, by_box, truth_iou)
-    labels = sorted({box.label for case in cases for box in case.truth})
     for label in labels if len(labels) > 1 else ():
         part = [_of_label(case, label) for case in above]
         claims += _losses(gate, part, by_box.model_copy(update={"label": label}), truth_iou)
@@ -114,6 +119,13 @@ def metric_evidence(
         claims.append(share("precision", where, *_precision(part, _variant, truth_iou)))
     claims += _average_precisions(cases, by_box, changes=False)
     return Evidence(claims=tuple(claims))
+
+
+def _check_labels(labels: Sequence[str], cases: Sequence[DetectionCase]) -> None:
+    found = {box.label for case in cases for box in case.truth}
+    found |= {box.label for case in cases for box in (*case.reference, *case.variant)}
+    for label in sorted(found - set(labels)):
+        raise ValueError(f"{label!r} is none of the labels {', '.join(map(repr, labels))}")
 
 
 Side = Callable[[DetectionCase], tuple[ScoredBox, ...]]

@@ -323,7 +323,10 @@ def change_of_share(
     n = min(len(right) for right, _ in sides)
     people = [*reference[1], *variant[1]]
     if not n:
-        lost = bool(reference[0])
+        lost, gained = bool(reference[0]), bool(variant[0])
+        why = f"the {'variant' if lost else 'reference'} gives nothing that could be right"
+        if not lost and not gained:
+            why = "there is nothing that could be right on either side"
         return Claim(
             measure=measure,
             scope=scope,
@@ -332,8 +335,7 @@ def change_of_share(
             limit=limit.value,
             needed=limit.needed,
             verdict="fail" if lost else "not-conclusive",
-            reason=f"{_words(measure)}: the {'variant' if lost else 'reference'} gives nothing "
-            "that could be right",
+            reason=f"{_words(measure)}: {why}",
         )
     codes = patient_codes(people)
     before = np.arange(len(people)) < len(reference[0])
