@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from medsdk.bundle.manifest import Verdict
 from medsdk.parity._decidable import ROUNDING, cases_that_prove, cases_that_tolerate_one
 from medsdk.parity.bootstrap import (
+    FEWEST_PATIENTS,
     effective_cases,
     patient_codes,
     per_patient,
@@ -37,10 +38,6 @@ CONFIDENCE = 0.95
 
 SHOWN_WORST = 20
 """Most cases that are named for one measure."""
-
-FEWEST_PATIENTS = 10
-"""Of fewer patients there is no interval by resampling: it would hold the mean far less often than
-it says, in 54 % of the cases for the nominal 95 with two patients, in 85 % with five."""
 
 _NAMED = 5
 """So many faults are told in a reason; the others are counted."""

@@ -186,12 +186,12 @@ def test_lost_tumours_fail_though_few_decisions_flip():
     assert evidence.verdict == "fail"
 
 
-@pytest.mark.parametrize("status", ["error", "no-result"])
-def test_no_answer_on_either_side_is_no_pass(status):
+@pytest.mark.parametrize(("status", "n"), [("error", 0), ("no-result", 0), ("indeterminate", 200)])
+def test_no_answer_on_either_side_is_no_pass(status, n):
     cases = [_case(k, _way("1", None), _way("1", None), status=status) for k in range(200)]
     evidence = _run(cases)
-    assert _claim(evidence, "flips").n == 0
-    assert evidence.verdict != "pass"
+    assert (_claim(evidence, "flips").n, _claim(evidence, "flips").verdict) == (n, "not-conclusive")
+    assert evidence.verdict == "not-conclusive"
 
 
 def test_decisions_without_a_truth_prove_no_accuracy():
