@@ -8,7 +8,7 @@ Journal of the Royal Statistical Society B 69, 2007, after Efron, Annals of Stat
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -76,17 +76,32 @@ def resampled_sums(sums: Floats, resamples: int = RESAMPLES, seed: int = SEED) -
     Returns:
         Shape (resamples, k).
     """
-    patients = len(sums)
+    if not len(sums):
+        return np.zeros((resamples, sums.shape[1]))
+    return np.concatenate([times @ sums for times in times_drawn(len(sums), resamples, seed)])
+
+
+def times_drawn(
+    patients: int, resamples: int = RESAMPLES, seed: int = SEED
+) -> Iterator[npt.NDArray[np.intp]]:
+    """How often each patient is in each resample, some resamples at a time.
+
+    Args:
+        patients: How many there are, at least one; a resample draws as many.
+        resamples: How often to draw.
+        seed: Of the generator.
+
+    Yields:
+        Shape (some resamples, patients); all together `resamples` rows.
+    """
     generator = np.random.default_rng(seed)
-    drawn = np.zeros((resamples, sums.shape[1]))
-    rows = max(1, _WEIGHTS_AT_ONCE // max(patients, 1))
-    for start in range(0, resamples if patients else 0, rows):
+    rows = max(1, _WEIGHTS_AT_ONCE // patients)
+    for start in range(0, resamples, rows):
         count = min(rows, resamples - start)
         picks = generator.integers(0, patients, size=(count, patients))
         picks += np.arange(count)[:, None] * patients
         times = np.bincount(picks.ravel(), minlength=count * patients)
-        drawn[start : start + count] = times.reshape(count, patients) @ sums
-    return drawn
+        yield times.reshape(count, patients)
 
 
 def percentile_interval(values: Floats, confidence: float) -> tuple[float, float] | None:

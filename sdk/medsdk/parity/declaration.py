@@ -233,6 +233,8 @@ def counted(need: Requirement) -> str:
         return f"cases of {need.label}"
     if need.unit == "negative":
         return f"cases without {need.label}"
+    if need.unit == "box" and need.label:
+        return f"boxes of {need.label}"
     return _COUNTED[need.unit]
 
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from medsdk.parity.average_precision import COCO_OVERLAPS, Picture, mean_average_precision
+from medsdk.parity.average_precision import (
+    COCO_OVERLAPS,
+    Picture,
+    mean_average_precision,
+    resampled_precisions,
+)
+from medsdk.parity.bootstrap import patient_codes
 from medsdk.parity.boxes import LabelledBox, ScoredBox, same_boxes, true_boxes
 from medsdk.parity.evidence import Claim, Evidence, Measure, Scope, WorstCase
 from medsdk.parity.judging import (
@@ -15,6 +21,8 @@ from medsdk.parity.judging import (
     change_of_share,
     counted,
     fewest_for_loss,
+    interval,
+    room_of,
     share,
 )
 from medsdk.tasks.gates import DetectionGate
@@ -43,6 +51,7 @@ class DetectionCase:
 def change_evidence(
     gate: DetectionGate,
     threshold: float,
+    labels: Sequence[str],
     cases: Sequence[DetectionCase],
     scope: Scope,
     truth_iou: float = TRUTH_IOU,
@@ -56,17 +65,21 @@ def change_evidence(
     Args:
         gate: The task's gate.
         threshold: Score from which on a box counts, the task's.
+        labels: All that the task has; one without a true box leaves its gate open.
         cases: Any number; every box of every case is counted.
         scope: Whose evidence.
         truth_iou: Overlap with a true box from which on a box is true.
 
     Returns:
         Claims by box, and the cases with most lost and extra boxes.
+
+    Raises:
+        ValueError: A box has none of the labels.
     """
+    _check_labels(labels, cases)
     by_box = scope.model_copy(update={"level": "box"})
     above = [_above(case, threshold) for case in cases]
     claims = _losses(gate, above, by_box, truth_iou)
-    labels = sorted({box.label for case in cases for box in case.truth})
     for label in labels if len(labels) > 1 else ():
         part = [_of_label(case, label) for case in above]
         claims += _losses(gate, part, by_box.model_copy(update={"label": label}), truth_iou)
@@ -106,6 +119,13 @@ def metric_evidence(
         claims.append(share("precision", where, *_precision(part, _variant, truth_iou)))
     claims += _average_precisions(cases, by_box, changes=False)
     return Evidence(claims=tuple(claims))
+
+
+def _check_labels(labels: Sequence[str], cases: Sequence[DetectionCase]) -> None:
+    found = {box.label for case in cases for box in case.truth}
+    found |= {box.label for case in cases for box in (*case.reference, *case.variant)}
+    for label in sorted(found - set(labels)):
+        raise ValueError(f"{label!r} is none of the labels {', '.join(map(repr, labels))}")
 
 
 Side = Callable[[DetectionCase], tuple[ScoredBox, ...]]
@@ -243,24 +263,44 @@ def _average_precisions(
     cases: Sequence[DetectionCase], scope: Scope, *, changes: bool
 ) -> list[Claim]:
     """Reported and never judged: of all scores, also those below the threshold."""
-    found = []
-    for measure, change, overlap in _PRECISIONS:
-        after = mean_average_precision(_pictures(cases, _variant), overlap)
-        value = after
-        if changes:
-            before = mean_average_precision(_pictures(cases, _reference), overlap)
-            value = None if after is None or before is None else after - before
-        found.append(
-            Claim(
-                measure=change if changes else measure,
-                scope=scope,
-                n=sum(len(case.truth) for case in cases),
-                patients=len({case.subject.patient for case in cases}),
-                value=value,
-                verdict="advisory",
-            )
-        )
-    return found
+    return [
+        _average_precision(cases, scope, change if changes else measure, overlap, changes)
+        for measure, change, overlap in _PRECISIONS
+    ]
+
+
+def _average_precision(
+    cases: Sequence[DetectionCase],
+    scope: Scope,
+    measure: Measure,
+    overlap: Sequence[float],
+    changes: bool,
+) -> Claim:
+    patients = [case.subject.patient for case in cases]
+    after = _pictures(cases, _variant)
+    before = _pictures(cases, _reference) if changes else None
+    value, bound, reason = mean_average_precision(after, overlap), None, ""
+    if value is not None:
+        codes = patient_codes(patients)
+        drawn = resampled_precisions(after, codes, overlap)
+        if before is not None:
+            value -= mean_average_precision(before, overlap) or 0.0
+            drawn -= resampled_precisions(before, codes, overlap)
+        room = room_of([case.subject.patient for case in cases for _ in case.truth])
+        bound, reason = interval(drawn, value, room, patients)
+        if bound is not None and not changes:
+            low, high = max(bound.low or 0.0, 0.0), min(bound.high or 0.0, 1.0)
+            bound = bound.model_copy(update={"low": low, "high": high})
+    return Claim(
+        measure=measure,
+        scope=scope,
+        n=sum(len(case.truth) for case in cases),
+        patients=len(set(patients)),
+        value=value,
+        bound=bound,
+        verdict="advisory",
+        reason=reason,
+    )
 
 
 def _pictures(cases: Sequence[DetectionCase], side: Side) -> list[Picture]:

@@ -161,7 +161,7 @@ class Claim(Strict):
         limit: The gate's limit, in `unit`; None where no gate applies.
         needed: n from which on the gate can be decided; None where no gate applies.
         verdict: Against the gate. `advisory`: reported and decides nothing.
-        reason: Why not `pass`, in English; empty where it is.
+        reason: In English: why not `pass`, or why there is no bound; empty where neither is.
     """
 
     measure: Measure

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medsdk.parity.bootstrap import times_drawn
 from medsdk.parity.evidence import Claim, Evidence, Measure, Scope, WorstCase
-from medsdk.parity.judging import SHOWN_WORST, Limit, Subject, counted, listed, worst
+from medsdk.parity.judging import SHOWN_WORST, Limit, Subject, counted, interval, listed, worst
 from medsdk.parity.surfaces import nearest
 from medsdk.tasks.gates import HeatMapGate
 from medsdk_runtimes.contract import Array
@@ -36,7 +38,21 @@ class MapCase:
 
 @dataclass
 class _Seen:
-    """What is kept of the maps that were looked at; not the maps."""
+    """What is kept of the maps that were looked at: of the maps themselves one sum a patient.
+
+    Attributes:
+        patients: Of each map.
+        faults: What is wrong with maps that cannot be compared.
+        undefined: Of each map whether there is no correlation.
+        one_sided: Maps of which one side alone is constant.
+        subjects: Of the maps with a correlation.
+        correlations: Theirs.
+        peaks: How far their peaks are apart.
+        pictures: Those that were seen.
+        shape: Of the first map.
+        varying: Patient of each picture whose map is not constant.
+        totals: Patient to the sum of the directions of those maps.
+    """
 
     patients: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
@@ -46,8 +62,9 @@ class _Seen:
     correlations: list[float] = field(default_factory=list)
     peaks: list[float] = field(default_factory=list)
     pictures: set[str] = field(default_factory=set)
-    varying: int = 0
-    total: NDArray[np.float64] | None = None
+    shape: tuple[int, ...] = ()
+    varying: list[str] = field(default_factory=list)
+    totals: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
 def correlation(first: Array, second: Array) -> float | None:
@@ -135,17 +152,17 @@ def _look_at(case: MapCase, seen: _Seen) -> None:
     if not (np.isfinite(case.variant).all() and np.isfinite(case.reference).all()):
         seen.faults.append(f"{name}: a map holds NaN or infinity")
         return
-    if seen.total is not None and seen.total.shape != want:
-        seen.faults.append(f"{name}: a map of {want}, others of {seen.total.shape}")
+    seen.shape = seen.shape or want
+    if seen.shape != want:
+        seen.faults.append(f"{name}: a map of {want}, others of {seen.shape}")
         return
     direction = _direction(case.variant)
-    if seen.total is None:
-        seen.total = np.zeros(want)
     if case.subject.case not in seen.pictures:
         seen.pictures.add(case.subject.case)
         if direction is not None:
-            seen.varying += 1
-            seen.total += direction
+            who = case.subject.patient
+            seen.varying.append(who)
+            seen.totals[who] = seen.totals.get(who, np.zeros(want)) + direction
     value = correlation(case.reference, case.variant)
     if value is None:
         seen.undefined[-1] = True
@@ -169,10 +186,11 @@ def _undefined(scope: Scope, seen: _Seen) -> Claim:
 
 def _variation(gate: HeatMapGate, scope: Scope, seen: _Seen) -> Claim:
     """One minus the mean correlation of the variant's maps of two pictures."""
-    value = None
-    if seen.varying >= 2 and seen.total is not None:
-        pairs = seen.varying * (seen.varying - 1)
-        value = 1.0 - (float((seen.total**2).sum()) - seen.varying) / pairs
+    value, bound, unbounded = None, None, ""
+    if len(seen.varying) >= 2:
+        value = float(_variations(seen, np.ones((1, len(seen.totals)), np.intp))[0])
+        drawn = [_variations(seen, times) for times in times_drawn(len(seen.totals))]
+        bound, unbounded = interval(np.concatenate(drawn), value, 0.0, seen.varying)
     elif len(seen.pictures) >= 2 and not seen.varying:
         value = 0.0  # all of them are constant
     claim = worst(
@@ -184,7 +202,7 @@ def _variation(gate: HeatMapGate, scope: Scope, seen: _Seen) -> Claim:
     )
     verdict, reason = claim.verdict, claim.reason
     if value is None:
-        reason = f"heat map variation: {seen.varying} maps that are not constant, 2 are needed"
+        reason = f"heat map variation: {len(seen.varying)} maps that are not constant, 2 are needed"
     elif verdict == "fail":
         reason = (
             f"heat map variation: the maps of {len(seen.pictures)} pictures are {value:.6g} from "
@@ -195,12 +213,35 @@ def _variation(gate: HeatMapGate, scope: Scope, seen: _Seen) -> Claim:
             "n": len(seen.pictures),
             "patients": len(set(seen.patients)),
             "events": None,
-            "bound": None,
+            "bound": bound,
             "needed": 2,
             "verdict": verdict,
-            "reason": reason,
+            "reason": "; ".join(filter(None, (reason, unbounded))),
         }
     )
+
+
+def _variations(seen: _Seen, times: NDArray[np.intp]) -> NDArray[np.float64]:
+    """One minus the mean correlation of two pictures, where patients occur so many times.
+
+    A picture that occurs twice is never held to itself: of the squared sum of all directions,
+    those pairs are taken out again.
+
+    Args:
+        seen: Maps of at least one patient.
+        times: Shape (resamples, patients), in the order of `seen.totals`.
+
+    Returns:
+        Shape (resamples,); NaN where a resample has no two pictures.
+    """
+    sums = np.stack([total.ravel() for total in seen.totals.values()])
+    pictures = Counter(seen.varying)
+    owned = np.array([pictures[who] for who in seen.totals])
+    itself = (times**2) @ owned
+    pairs = (times @ owned) ** 2 - itself
+    alike = ((times @ (sums @ sums.T)) * times).sum(axis=1) - itself
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(1.0 - alike / pairs, np.float64)
 
 
 def _direction(values: Array) -> NDArray[np.float64] | None:

@@ -1,7 +1,8 @@
 """Claims of counts, means, percentiles and rates, each with its bound, held against a gate.
 
-The patient is the unit of every interval but the one-sided bound of a count: units of one patient
-(boxes, masks, values) resemble each other, and `flips` says beside it how many patients have any.
+The patient is the unit of every interval: units of one patient (boxes, masks, values) resemble each
+other. Counts take them for as many independent ones as they are worth (`effective_cases`), and
+`flips` says beside it how many patients have any.
 A gate is held against the bound (`counted`) or against the estimate (all others);
 `docs/parity-images.md` says which. With fewer units than the gate needs, a claim that is within
 its limit is `not-conclusive`: a pass takes at least `needed`.
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from medsdk.bundle.manifest import Verdict
 from medsdk.parity._decidable import ROUNDING, cases_that_prove, cases_that_tolerate_one
 from medsdk.parity.bootstrap import (
+    FEWEST_PATIENTS,
     effective_cases,
     patient_codes,
     per_patient,
@@ -29,14 +31,13 @@ from medsdk.parity.bootstrap import (
     widened,
 )
 from medsdk.parity.evidence import Bound, Claim, Measure, Scope
-from medsdk.parity.statistics import binomial_interval, binomial_upper_bound
+from medsdk.parity.statistics import binomial_interval, binomial_upper_bound, cases_needed
 
 CONFIDENCE = 0.95
 """Of an interval that no gate speaks of."""
 
 SHOWN_WORST = 20
 """Most cases that are named for one measure."""
-
 
 _NAMED = 5
 """So many faults are told in a reason; the others are counted."""
@@ -96,23 +97,30 @@ def counted(
         confidence: Of the one-sided Clopper-Pearson bound.
 
     Returns:
-        The claim.
+        The claim; where units share a patient the bound is of as many independent ones as they
+        are worth, and so is what `needed` counts.
     """
     n, events = len(happened), sum(happened)
-    high = binomial_upper_bound(events, n, confidence)
+    worth = _worth(patients)
+    high = binomial_upper_bound(events * worth / n if n else 0, worth, confidence)
     needed: int | None = None
     verdict: Verdict = "advisory"
     reason = ""
     if max_rate is not None:
         needed = cases_that_prove(max_rate, confidence)
         if high > max_rate:
-            verdict = "fail" if needed is not None and n >= needed else "not-conclusive"
+            enough = needed is not None and worth >= needed
+            verdict = "fail" if enough else "not-conclusive"
+            alike = f", worth {worth:.4g} independent ones" if worth < n else ""
             reason = (
-                f"{_words(measure)}: {events} of {n}, under {_up(high)} at {confidence:.0%} "
-                f"confidence, the gate is {max_rate:.2%}"
+                f"{_words(measure)}: {events} of {n}{alike}, under {_up(high)} at "
+                f"{confidence:.0%} confidence, the gate is {max_rate:.2%}"
             )
-            if verdict == "not-conclusive":
+            if not enough:
                 reason += f"; {needed or 'no number'} without one would decide it"
+            elif events / n < max_rate and worth == n:
+                more = cases_needed(max_rate, confidence, events)
+                reason += f"; {more} with as many events would prove it"
         else:
             verdict = "pass"
     return Claim(
@@ -210,15 +218,16 @@ def mean(
     Returns:
         The claim.
     """
-    bound = None
-    if values:
+    bound, unbounded = None, ""
+    value = float(np.mean(values)) if values else None
+    if value is not None:
         column = np.asarray(values, np.float64)
         sums = per_patient(patient_codes(patients), [column, np.ones_like(column)])
-        # Fractions of which none moved leave open that one moves by 1, in cases rare enough.
-        room = _room(patients) if unit == "fraction" and not column.any() else 0.0
-        bound = _interval(_ratio(resampled_sums(sums)), float(column.mean()), room)
-    value = float(np.mean(values)) if values else None
-    return _against(measure, scope, len(values), patients, value, unit, bound, limit)
+        # Fractions that all move alike leave open that one moves by 1, in cases rare enough.
+        alike = float(np.ptp(column)) <= ROUNDING
+        room = room_of(patients) if unit == "fraction" and alike else 0.0
+        bound, unbounded = interval(_ratio(resampled_sums(sums)), value, room, patients)
+    return _against(measure, scope, len(values), patients, value, unit, bound, limit, unbounded)
 
 
 def percentile(
@@ -311,7 +320,10 @@ def change_of_share(
     n = min(len(right) for right, _ in sides)
     people = [*reference[1], *variant[1]]
     if not n:
-        lost = bool(reference[0])
+        lost, gained = bool(reference[0]), bool(variant[0])
+        why = f"the {'variant' if lost else 'reference'} gives nothing that could be right"
+        if not lost and not gained:
+            why = "there is nothing that could be right on either side"
         return Claim(
             measure=measure,
             scope=scope,
@@ -320,8 +332,7 @@ def change_of_share(
             limit=limit.value,
             needed=limit.needed,
             verdict="fail" if lost else "not-conclusive",
-            reason=f"{_words(measure)}: the {'variant' if lost else 'reference'} gives nothing "
-            "that could be right",
+            reason=f"{_words(measure)}: {why}",
         )
     codes = patient_codes(people)
     before = np.arange(len(people)) < len(reference[0])
@@ -330,9 +341,9 @@ def change_of_share(
     drawn = resampled_sums(sums)
     values = [float(np.mean(right)) for right, _ in sides]
     value = values[1] - values[0]
-    room = max(_room(owners) for _, owners in sides)
-    bound = _interval(_ratio(drawn[:, 2:]) - _ratio(drawn[:, :2]), value, room)
-    return _against(measure, scope, n, people, value, "fraction", bound, limit)
+    room = max(room_of(owners) for _, owners in sides)
+    bound, unbounded = interval(_ratio(drawn[:, 2:]) - _ratio(drawn[:, :2]), value, room, people)
+    return _against(measure, scope, n, people, value, "fraction", bound, limit, unbounded)
 
 
 def listed(
@@ -370,6 +381,34 @@ def listed(
     )
 
 
+def interval(
+    values: NDArray[np.float64], estimate: float, room: float, patients: Sequence[str]
+) -> tuple[Bound | None, str]:
+    """The two-sided interval of what was taken of resampled patients.
+
+    Args:
+        values: Of each resample; NaN where it has none.
+        estimate: Of the patients themselves.
+        room: The interval is at least so wide on each side.
+        patients: Of each unit.
+
+    Returns:
+        The bound, or None and why there is none: fewer than `FEWEST_PATIENTS`, or no width.
+    """
+    people = len(set(patients))
+    if people < FEWEST_PATIENTS:
+        return None, f"no interval of {people} patients: it takes at least {FEWEST_PATIENTS}"
+    low, high = widened(percentile_interval(values, CONFIDENCE), estimate, room)
+    if high - low <= ROUNDING * max(1.0, abs(estimate)):
+        return None, "no interval: all patients have the same mean"
+    return Bound(low=low, high=high, confidence=CONFIDENCE, method="paired-bootstrap"), ""
+
+
+def room_of(patients: Sequence[str]) -> float:
+    """What no event in units of these patients leaves open, on each side of an interval."""
+    return binomial_upper_bound(0, _worth(patients), (1 + CONFIDENCE) / 2)
+
+
 def fewest_for_percentile(percent: int) -> int:
     """How many units bound a percentile at all: 59 the 5th and the 95th.
 
@@ -400,8 +439,9 @@ def _against(
     unit: str,
     bound: Bound | None,
     limit: Limit | None,
+    unbounded: str = "",
 ) -> Claim:
-    """A claim whose gate is held against the estimate."""
+    """A claim whose gate is held against the estimate; `unbounded` says why it has no bound."""
     verdict: Verdict = "advisory"
     reason = ""
     if limit is not None:
@@ -426,7 +466,7 @@ def _against(
         limit=None if limit is None else limit.value,
         needed=None if limit is None else limit.needed,
         verdict=verdict,
-        reason=reason,
+        reason="; ".join(filter(None, (reason, unbounded))),
     )
 
 
@@ -438,16 +478,6 @@ def _ratio(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     """First column over second; NaN where a resample has none."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(sums[:, 0] / sums[:, 1], np.float64)
-
-
-def _interval(values: NDArray[np.float64], estimate: float, room: float) -> Bound:
-    low, high = widened(percentile_interval(values, CONFIDENCE), estimate, room)
-    return Bound(low=low, high=high, confidence=CONFIDENCE, method="paired-bootstrap")
-
-
-def _room(patients: Sequence[str]) -> float:
-    """What no event in these units leaves open, on each side of a two-sided interval."""
-    return binomial_upper_bound(0, _worth(patients), (1 + CONFIDENCE) / 2)
 
 
 def _up(rate: float) -> str:

@@ -7,7 +7,7 @@ need follows from the same statistics that judge later (`medsdk.parity.statistic
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
@@ -24,7 +24,7 @@ from medsdk.parity._decidable import (
     proved_rates,
 )
 from medsdk.parity.bootstrap import quantile_cases_needed
-from medsdk.tasks.decoding import ClassificationDecode, ThresholdRule
+from medsdk.tasks.decoding import ClassificationDecode, DetectionDecode, ThresholdRule
 from medsdk.tasks.gates import ClassificationGate, Form
 from medsdk.tasks.schema import Network, Task
 from medsdk.tasks.strict import Strict
@@ -67,7 +67,7 @@ class Requirement(Strict):
     Attributes:
         gate: Dotted name below `gates`.
         role: Which network; empty where the task has one of the kind.
-        label: One label against the rest; empty where the gate takes all.
+        label: One label against the rest, or its boxes alone; empty where the gate takes all.
         forms: Which forms of a network it judges.
         unit: What is counted.
         decides: How.
@@ -389,10 +389,11 @@ def _other_kinds(task: Task) -> Iterator[Requirement]:
         one_from = cases_that_tolerate_one(limit) if key.endswith("_loss") else None
         # A box of fewer is a larger share of them than may be lost.
         needed = _PERCENTILE if "percentile" in key else one_from or 1
-        for role in there:
+        for role, label in _judged_alone(task, there):
             yield Requirement(
                 gate=f"{table}.{key}",
                 role=role if len(there) > 1 else "",
+                label=label,
                 forms=("float", *QUANTIZED) if table == "heat_map" else QUANTIZED,
                 unit=unit,
                 decides="observed",
@@ -401,6 +402,15 @@ def _other_kinds(task: Task) -> Iterator[Requirement]:
                 one_from=one_from,
                 cannot_fail=limit == idle,
             )
+
+
+def _judged_alone(task: Task, roles: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Role and label of what a gate judges: of several labels of boxes all, and each alone."""
+    for role in roles:
+        yield role, ""
+        decode = task.networks[role].decode
+        if isinstance(decode, DetectionDecode) and len(decode.labels) > 1:
+            yield from ((role, label) for label in decode.labels)
 
 
 def _flips_of_other_kinds(task: Task) -> Iterator[Requirement]:

@@ -51,8 +51,9 @@ def change_evidence(
     """Hold a variant's values against the reference's, by the task's gate.
 
     Judged: mean and 95th percentile of the absolute change, over the cases with two values; and
-    the rate of flips, cases in which one side alone has a value. Reported: the bias, which is
-    the mean of the signed change, and the cases without a value on either side.
+    the rate of flips, cases in which one side alone has a value, of those in which any side has
+    one. Reported: the bias, which is the mean of the signed change, and the cases in which the
+    variant has no value.
 
     Args:
         gate: The task's gate.
@@ -72,7 +73,7 @@ def change_evidence(
     changes = [now - was for _, was, now in both]
     sizes = [abs(change) for change in changes]
     people = [case.subject.patient for case, _, _ in both]
-    everybody = [case.subject.patient for case in cases]
+    any_value = [case for case in cases if case.reference is not None or case.variant is not None]
     claims = (
         mean(
             "value-change-mean",
@@ -93,13 +94,18 @@ def change_evidence(
         ),
         *flips(
             scope,
-            [(case.reference is None) != (case.variant is None) for case in cases],
-            everybody,
+            [(case.reference is None) != (case.variant is None) for case in any_value],
+            [case.subject.patient for case in any_value],
             gate.max_flip_rate,
             gate.confidence,
         ),
         mean("value-bias", scope, changes, people, unit),
-        counted("no-result", scope, [case.variant is None for case in cases], everybody),
+        counted(
+            "no-result",
+            scope,
+            [case.variant is None for case in cases],
+            [case.subject.patient for case in cases],
+        ),
     )
     charts: tuple[Chart, ...] = ()
     if both:

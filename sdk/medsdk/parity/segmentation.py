@@ -176,11 +176,13 @@ def change_evidence(
     """Hold a variant's masks against the reference's, by the task's gate.
 
     Judged: mean and 5th percentile of the change of Dice with the truth, the median Dice of the
-    two masks, and the rate of flips: masks that are emptied, or no longer empty. Reported: the
-    surface distance of the two masks, and all of it by quartile of the true lesion's size.
-    Cases in which truth and both masks are empty count among the flips and as cases without a
-    lesion; they are left out of the change of Dice, which most slices of a series, being empty,
-    would otherwise hold near 0 whatever happens to the lesions.
+    two masks, and each direction of a flip by what could flip that way: masks that are emptied,
+    of those that the reference does not leave empty, and masks that are filled, of those that it
+    does. The second is judged where a case is without a lesion. Reported: all flips together,
+    the surface distance of the two masks, and all of it by quartile of the true lesion's size.
+    Cases in which truth and both masks are empty count among the masks that could be filled and
+    as cases without a lesion; they are left out of the change of Dice, which most slices of a
+    series, being empty, would otherwise hold near 0 whatever happens to the lesions.
 
     Args:
         gate: The task's gate.
@@ -195,8 +197,6 @@ def change_evidence(
     people = [case.subject.patient for case in marked]
     changes = [case.dice_change for case in marked]
     masked = [case for case in cases if not (case.empty[1] and case.empty[2])]
-    emptied = [not case.empty[1] and case.empty[2] for case in cases]
-    filled = [case.empty[1] and not case.empty[2] for case in cases]
     claims = [
         mean(
             "dice-change-mean",
@@ -227,13 +227,12 @@ def change_evidence(
         ),
         *flips(
             scope,
-            [one or other for one, other in zip(emptied, filled, strict=True)],
+            [case.empty[1] != case.empty[2] for case in cases],
             everybody,
-            gate.max_flip_rate,
+            None,
             gate.confidence,
         ),
-        counted("emptied-masks", scope, emptied, everybody),
-        counted("filled-masks", scope, filled, everybody),
+        *_flips_each_way(gate, cases, scope),
         *_distances(scope, cases, [case.between for case in cases]),
     ]
     for where, part in by_size(cases, scope):
@@ -253,6 +252,35 @@ def change_evidence(
             ),
         )
     return Evidence(claims=tuple(claims), charts=charts, worst=_worst(cases, scope))
+
+
+def _flips_each_way(
+    gate: SegmentationGate, cases: Sequence[MaskMeasures], scope: Scope
+) -> list[Claim]:
+    found = [case for case in cases if not case.empty[1]]
+    nothing = [case for case in cases if case.empty[1]]
+    healthy = any(case.empty[0] for case in cases)
+    emptied = counted(
+        "emptied-masks",
+        scope,
+        [case.empty[2] for case in found],
+        [case.subject.patient for case in found],
+        gate.max_flip_rate,
+        gate.confidence,
+    )
+    filled = counted(
+        "filled-masks",
+        scope,
+        [not case.empty[2] for case in nothing],
+        [case.subject.patient for case in nothing],
+        # An organ is in every picture: what cannot be collected cannot be asked for.
+        gate.max_flip_rate if healthy else None,
+        gate.confidence,
+    )
+    if not healthy:
+        why = "no case is without a lesion: nothing is shown of filled masks"
+        filled = filled.model_copy(update={"reason": why})
+    return [emptied, filled]
 
 
 def metric_evidence(cases: Sequence[MaskMeasures], scope: Scope) -> Evidence:

@@ -75,7 +75,8 @@ class SegmentationGate(Strict):
         min_mean_dice_change: Mean of Dice with the truth, INT8's minus FP32's, at least.
         min_5th_percentile_dice_change: 5th percentile of the same, at least.
         min_median_dice_to_fp32: Median Dice of INT8's mask with FP32's, at least.
-        max_flip_rate: The upper bound of the rate of flips, at most.
+        max_flip_rate: The upper bound of the rate of emptied masks, and of that of filled ones,
+            at most, each of those masks that could flip that way.
         confidence: Of that one-sided Clopper-Pearson bound.
     """
 
@@ -101,7 +102,8 @@ class RegressionGate(Strict):
     Attributes:
         max_mean_change: Mean of the absolute change, at most.
         max_95th_percentile_change: 95th percentile of the absolute change, at most.
-        max_flip_rate: The upper bound of the rate of flips, at most.
+        max_flip_rate: The upper bound of the rate of flips among the cases in which either side
+            has a value, at most.
         confidence: Of that one-sided Clopper-Pearson bound.
     """
 

@@ -127,6 +127,29 @@ def test_variation_is_one_minus_the_mean_correlation_of_pairs():
     assert (claim.n, claim.verdict) == (9, "pass")
 
 
+def test_variation_has_the_interval_of_resampled_patients():
+    """Of each resample the pairs of two pictures, a picture drawn twice never held to itself."""
+    maps = _maps(24, seed=4)
+    cases = [
+        MapCase(Subject(f"{number:016x}", number + 1, f"patient {number // 2}"), each, each)
+        for number, each in enumerate(maps)
+    ]
+    table = np.atleast_2d(np.corrcoef([each.ravel().astype(np.float64) for each in maps]))
+    values = []
+    for drawn in np.random.default_rng(20).integers(0, 12, size=(2000, 12)):
+        chosen = np.concatenate([2 * drawn, 2 * drawn + 1])
+        apart = chosen[:, None] != chosen[None, :]
+        values.append(1 - table[np.ix_(chosen, chosen)][apart].mean())
+    claim = _claim(change_evidence(GATE, cases, SCOPE), "heat-map-variation")
+    assert claim.bound is not None
+    assert (claim.bound.low, claim.bound.high) == pytest.approx(
+        tuple(np.quantile(values, [0.025, 0.975])), abs=1e-9
+    )
+    few = _claim(_evidence(maps[:9], maps[:9]), "heat-map-variation")
+    assert (few.bound, few.verdict) == (None, "pass")
+    assert few.reason == "no interval of 9 patients: it takes at least 10"
+
+
 def test_one_picture_shows_no_variation():
     evidence = _evidence(_maps(1), _maps(1))
     claim = _claim(evidence, "heat-map-variation")

@@ -53,14 +53,71 @@ def test_a_bound_passes_from_149_on(events, n, verdict):
 
 
 def test_patients_with_several_cases_are_counted_too():
-    """Five flips of 300 cases are flips of one patient of ten."""
+    """Five flips of 300 cases are flips of one patient of ten; ten prove no rate of 5 %."""
     patients = [f"patient {index // 30}" for index in range(300)]
     cases, people = flips(SCOPE, [index < 5 for index in range(300)], patients, 0.05, 0.95)
-    assert (cases.events, cases.n, cases.patients, cases.verdict) == (5, 300, 10, "pass")
+    assert (cases.events, cases.n, cases.patients, cases.verdict) == (5, 300, 10, "not-conclusive")
+    assert "worth 10 independent ones" in cases.reason
     assert (people.measure, people.events, people.n) == ("patients-with-flips", 1, 10)
     assert people.scope.level == "patient"
     assert people.verdict == "advisory"
     assert len(flips(SCOPE, [False] * 3, _each(3), 0.05, 0.95)) == 1
+
+
+@pytest.mark.parametrize(
+    ("people", "each", "flipped", "verdict"),
+    [(1, 149, 0, "not-conclusive"), (148, 3, 0, "not-conclusive"), (149, 3, 0, "pass"),
+     (149, 3, 3, "fail")],
+)  # fmt: skip
+def test_a_bound_is_of_independent_units(people, each, flipped, verdict):
+    """149 slices of one patient are one: all of them were taken by one machine of one anatomy."""
+    patients = [f"patient {index // each}" for index in range(people * each)]
+    claim = counted("flips", SCOPE, [k < flipped for k in range(len(patients))], patients, 0.02)
+    assert (claim.n, claim.events, claim.verdict) == (people * each, flipped, verdict)
+    expected = stats.beta.ppf(0.95, flipped / each + 1, people - flipped / each)
+    assert claim.bound is not None
+    assert claim.bound.high == pytest.approx(expected, abs=1e-9)
+
+
+def test_more_cases_may_prove_what_the_cases_at_hand_do_not():
+    """One of 149 is within 2 % and not proved to be; one of 236 would be."""
+    assert "236 with as many events would prove it" in _count(1, 149).reason
+    assert "would prove" not in _count(5, 149).reason
+
+
+@pytest.mark.parametrize("people", [1, 2, 9])
+def test_no_interval_of_few_patients(people):
+    """Resampled, two patients cover 54 % of the nominal 95, five 85 %."""
+    values = np.random.default_rng(5).normal(size=20 * people)
+    patients = [f"patient {index % people}" for index in range(len(values))]
+    claims = [
+        mean("dice-change-mean", SCOPE, values.tolist(), patients, limit=Limit(-9, True, 1)),
+        mean("surface-distance-mean", SCOPE, values.tolist(), patients, "mm"),
+        change_of_share(
+            "recall-change",
+            SCOPE,
+            ((values > 0).tolist(), patients),
+            ((values > 0.1).tolist(), patients),
+            Limit(-1, True, 1),
+        ),
+    ]
+    for claim in claims:
+        assert claim.bound is None
+        assert claim.reason == f"no interval of {people} patients: it takes at least 10"
+    assert [claim.verdict for claim in claims] == ["pass", "advisory", "pass"]
+
+
+def test_no_interval_without_width():
+    """Nothing moved: what so many leave open for a fraction, nothing for a distance."""
+    still = mean("surface-distance-mean", SCOPE, [0.0] * 20, _each(20), "mm")
+    assert still.bound is None
+    assert still.reason == "no interval: all patients have the same mean"
+    room = stats.binomtest(0, 20).proportion_ci(0.95).high
+    moved = mean("dice-change-mean", SCOPE, [-0.002] * 20, _each(20))
+    assert moved.bound is not None
+    assert (moved.bound.low, moved.bound.high) == pytest.approx(
+        (-0.002 - room, -0.002 + room), abs=1e-9
+    )
 
 
 def test_a_patients_units_are_worth_one():

@@ -272,7 +272,11 @@ def test_other_kinds_are_uncounted_but_declared() -> None:
     assert need(masks, "segmentation.min_5th_percentile_dice_change").needed == 59
     assert need(masks, "segmentation.max_flip_rate").needed == 149
     boxes = family("detection", lambda document: None)
-    assert need(boxes, "detection.max_recall_loss").needed == 100
+    # Each label takes as many boxes as all of them together: a rare one must not hide.
+    for label in ("", "cyst", "non-cyst"):
+        assert need(boxes, "detection.max_recall_loss", label).needed == 100
+    titles = [row[2] for row in rows(requirements(boxes)) if row[0] == "detection.max_recall_loss"]
+    assert titles == ["boxes", "boxes of cyst", "boxes of non-cyst"]
     assert gates("segmentation") >= {
         "segmentation.max_flip_rate", "segmentation.min_mean_dice_change",
         "segmentation.min_5th_percentile_dice_change", "segmentation.min_median_dice_to_fp32",

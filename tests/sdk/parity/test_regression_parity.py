@@ -84,7 +84,7 @@ def test_a_value_that_is_lost_or_gained_is_a_flip():
     after = (*[50.0] * 197, None, None, 50.0)
     evidence = change_evidence(GATE, "%", _cases(before, after), SCOPE)
     flips = _claim(evidence, "flips")
-    assert (flips.events, flips.n, flips.verdict) == (2, 200, "fail")
+    assert (flips.events, flips.n, flips.verdict) == (2, 199, "fail")
     assert _claim(evidence, "no-result").events == 2
     assert _claim(evidence, "value-change-mean").n == 197
     assert [(item.reference, item.variant) for item in evidence.worst] == [
@@ -93,11 +93,19 @@ def test_a_value_that_is_lost_or_gained_is_a_flip():
     ]
 
 
+def test_cases_without_a_value_do_not_thin_a_loss_out():
+    """Two of 100 values are lost; 900 more cases never had one."""
+    before = (*[50.0] * 100, *[None] * 900)
+    after = (*[50.0] * 98, *[None] * 902)
+    flips = _claim(change_evidence(GATE, "%", _cases(before, after), SCOPE), "flips")
+    assert (flips.events, flips.n, flips.verdict) == (2, 100, "not-conclusive")
+
+
 def test_no_value_at_all_is_no_pass():
     nothing = [None] * 200
     evidence = change_evidence(GATE, "%", _cases(nothing, nothing), SCOPE)
     assert evidence.verdict == "not-conclusive"
-    assert _claim(evidence, "flips").verdict == "pass"
+    assert (_claim(evidence, "flips").n, _claim(evidence, "flips").verdict) == (0, "not-conclusive")
     assert not evidence.charts
     assert change_evidence(GATE, "%", (), SCOPE).verdict == "not-conclusive"
 

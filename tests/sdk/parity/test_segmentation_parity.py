@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import ndimage, stats
 
 from medsdk.parity.evidence import Claim, Evidence, Scope
 from medsdk.parity.judging import Subject
@@ -130,7 +130,7 @@ def test_dice_is_held_against_the_gate(change, bad, n, verdicts):
 def test_too_few_masks_decide_nothing():
     evidence = change_evidence(GATE, [_measures(number) for number in range(148)], SCOPE)
     assert evidence.verdict == "not-conclusive"
-    assert _claim(evidence, "flips").needed == 149
+    assert _claim(evidence, "emptied-masks").needed == 149
     assert change_evidence(GATE, [_measures(k) for k in range(149)], SCOPE).verdict == "pass"
 
 
@@ -144,10 +144,11 @@ def test_an_emptied_mask_is_a_flip_and_counts_in_dice():
     cases = [_measures(number) for number in range(148)]
     cases.append(_measures(148, 0.9, 0.0, 0.0, empty=(False, False, True)))
     evidence = change_evidence(GATE, cases, SCOPE)
+    emptied = _claim(evidence, "emptied-masks")
+    assert (emptied.events, emptied.n, emptied.verdict, emptied.needed) == (1, 149, "fail", 149)
     flips = _claim(evidence, "flips")
-    assert (flips.events, flips.n, flips.verdict, flips.needed) == (1, 149, "fail", 149)
-    assert _claim(evidence, "emptied-masks").events == 1
-    assert _claim(evidence, "filled-masks").events == 0
+    assert (flips.events, flips.n, flips.verdict) == (1, 149, "advisory")
+    assert _claim(evidence, "filled-masks").n == 0
     assert _claim(evidence, "dice-change-mean").value == pytest.approx(-0.9 / 149)
     assert _claim(evidence, "surface-distance-undefined").events == 1
     assert _claim(evidence, "surface-distance-mean").n == 148
@@ -176,9 +177,44 @@ def test_empty_slices_do_not_thin_a_loss_out():
     mean = _claim(evidence, "dice-change-mean")
     assert mean.value == pytest.approx(-0.1)
     assert (mean.n, mean.verdict) == (10, "fail")
-    assert _claim(evidence, "flips").n == 1000
+    assert _claim(evidence, "emptied-masks").n == 10
+    assert _claim(evidence, "filled-masks").n == 990
     assert _claim(evidence, "dice-change-mean", NO_LESION).n == 990
     assert change_evidence(GATE, empty, SCOPE).verdict == "not-conclusive"
+
+
+@pytest.mark.parametrize(
+    ("lesions", "emptied", "nothing", "filled", "verdicts"),
+    [
+        (100, 4, 900, 0, ("not-conclusive", "pass")),
+        (149, 0, 149, 0, ("pass", "pass")),
+        (149, 1, 900, 0, ("fail", "pass")),
+        (149, 0, 148, 0, ("pass", "not-conclusive")),
+        (900, 0, 149, 1, ("pass", "fail")),
+        (149, 0, 0, 0, ("pass", "advisory")),
+    ],
+)
+def test_each_direction_counts_what_could_flip(lesions, emptied, nothing, filled, verdicts):
+    """Masks that are empty before cannot be emptied, and the other way round."""
+    cases = [
+        _measures(k, 0.9, 0.0, 0.0, empty=(False, False, True)) if k < emptied else _measures(k)
+        for k in range(lesions)
+    ]
+    cases += [
+        _measures(lesions + k, 1.0, float(k >= filled), size=0.0, empty=(True, True, k >= filled))
+        for k in range(nothing)
+    ]
+    evidence = change_evidence(GATE, cases, SCOPE)
+    found = [_claim(evidence, name) for name in ("emptied-masks", "filled-masks")]
+    assert [(item.events, item.n) for item in found] == [(emptied, lesions), (filled, nothing)]
+    assert tuple(item.verdict for item in found) == verdicts
+    for item, events, n in zip(found, (emptied, filled), (lesions, nothing), strict=True):
+        if n:
+            expected = stats.binomtest(events, n, alternative="less").proportion_ci(0.95).high
+            assert item.bound is not None
+            assert item.bound.high == pytest.approx(expected, abs=1e-9)
+    if not nothing:
+        assert found[1].reason == "no case is without a lesion: nothing is shown of filled masks"
 
 
 def test_quartiles_by_the_size_of_the_truth():

@@ -112,6 +112,11 @@ EXACT = Bound(high=1 - 0.05 ** (1 / 300), method="clopper-pearson")
             "初回検出の遅れ：2 フレーム（1スライス）",
         ),
         (
+            _claim(n=1, measure="heat-map-peak-distance", value=2.0, unit="cell"),
+            "Distance of heat-map peaks: 2 cells (n = 1 slice)",
+            "ヒートマップ最大点間の距離：2 セル（1スライス）",
+        ),
+        (
             _claim(
                 measure="sensitivity-change",
                 value=-0.02124,
