@@ -115,7 +115,7 @@ def ask_of_phantom(
         images, bundle.manifest.task, lambda done: progress("reading the images", done, total)
     )
     with Pipeline.open(bundle, candidate) as pipeline:
-        checked = check_on_load(bundle, candidate, pipeline)
+        checked = check_on_load(bundle, candidate, pipeline, every=True)
         header = header_of(bundle, candidate, pipeline.stage.session.effective, cases)
         answers = []
         for done, known in enumerate(cases.cases):

@@ -193,6 +193,8 @@ def _report(
         described.append(_described(bundle, item, header))
     progress("comparing candidate", len(ran), len(ran))
     compared = any(not item.asked.reference and item.path is not None for item in ran)
+    if all(item.asked.reference for item in ran):
+        found += _nothing_compared()
     if compared and reference is None:
         found += _without_reference(len(judge.cases.cases))
     if any(not is_fp32(item.asked.candidate) and item.path is not None for item in ran):
@@ -212,6 +214,11 @@ def _report(
         patients=judge.cases.patients,
         evidence=found,
     )
+
+
+def _nothing_compared() -> Evidence:
+    said = "only the reference was asked: nothing was compared, and no gate of the task was judged"
+    return Evidence(claims=(Claim(measure="flips", n=0, verdict="not-run", reason=said),))
 
 
 def _without_reference(cases: int) -> Evidence:

@@ -175,7 +175,7 @@ def run_candidate(
         known = 0
         if not asked.advisory:  # of another device's variant a runtime here promises nothing
             try:
-                known = check_on_load(bundle, candidate, pipeline)
+                known = check_on_load(bundle, candidate, pipeline, every=True)
             except MedsdkError as error:
                 return Ran(asked, None, title, problem=f"{error.code}: {error}")
         header = header_of(bundle, candidate, pipeline.stage.session.effective, cases)

@@ -203,7 +203,7 @@ def worst_answers(answers: Sequence[Answer], scope: Scope) -> tuple[WorstCase, .
             scope=scope,
             case=item.case,
             number=item.number,
-            measure="accuracy",
+            measure="probability-off-truth",
             size=max(0.0, -size),
             truth=item.truth,
             variant=_name(item),

@@ -17,7 +17,7 @@ from medsdk.parity.decisions import Flags, Pairs, Rate, called_other
 from medsdk.parity.evidence import Bound, Claim, Measure, Scope
 from medsdk.parity.metrics import judged_labels
 from medsdk.parity.pairing import PairedCase
-from medsdk.parity.statistics import cases_needed, mcnemar_p
+from medsdk.parity.statistics import cases_needed, mcnemar_p, rate_exceeds
 from medsdk.tasks.gates import ClassificationGate
 
 ALARM_P = 0.05
@@ -45,7 +45,11 @@ def _flips(gate: ClassificationGate, pairs: Pairs, scope: Scope) -> Claim:
     verdict: Verdict = "pass"
     reason = ""
     if high > gate.max_flip_rate:
-        verdict = "fail" if needed is not None and worth >= needed else "not-conclusive"
+        enough = needed is not None and worth >= needed
+        refuted = rate_exceeds(
+            claim.events or 0, claim.n, worth, gate.max_flip_rate, gate.confidence
+        )
+        verdict = "fail" if enough or refuted else "not-conclusive"
         alike = "" if _alone(claim) else f", worth {math.floor(worth)} independent ones"
         reason = (
             f"{claim.events} of {claim.n} decisions flipped{alike}: the rate is under "

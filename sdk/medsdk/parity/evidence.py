@@ -34,6 +34,7 @@ Measure = Literal[
     "positive-agreement",
     "negative-agreement",
     "accuracy",
+    "probability-off-truth",
     "sensitivity",
     "specificity",
     "mean-of-sensitivity-and-specificity",

@@ -31,7 +31,12 @@ from medsdk.parity.bootstrap import (
     widened,
 )
 from medsdk.parity.evidence import Bound, Claim, Measure, Scope
-from medsdk.parity.statistics import binomial_interval, binomial_upper_bound, cases_needed
+from medsdk.parity.statistics import (
+    binomial_interval,
+    binomial_upper_bound,
+    cases_needed,
+    rate_exceeds,
+)
 
 CONFIDENCE = 0.95
 """Of an interval that no gate speaks of."""
@@ -110,13 +115,14 @@ def counted(
         needed = cases_that_prove(max_rate, confidence)
         if high > max_rate:
             enough = needed is not None and worth >= needed
-            verdict = "fail" if enough else "not-conclusive"
+            refuted = rate_exceeds(events, n, worth, max_rate, confidence)
+            verdict = "fail" if enough or refuted else "not-conclusive"
             alike = f", worth {worth:.4g} independent ones" if worth < n else ""
             reason = (
                 f"{_words(measure)}: {events} of {n}{alike}, under {_up(high)} at "
                 f"{confidence:.0%} confidence, the gate is {max_rate:.2%}"
             )
-            if not enough:
+            if verdict != "fail":
                 reason += f"; {needed or 'no number'} without one would decide it"
             elif events / n < max_rate and worth == n:
                 more = cases_needed(max_rate, confidence, events)

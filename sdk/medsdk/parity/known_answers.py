@@ -216,7 +216,9 @@ def _stored_of(bundle: Bundle, answer: KnownAnswer, role: str) -> dict[str, dict
     return found
 
 
-def check_on_load(bundle: Bundle, candidate: Candidate, pipeline: Pipeline) -> int:
+def check_on_load(
+    bundle: Bundle, candidate: Candidate, pipeline: Pipeline, *, every: bool = False
+) -> int:
     """Run the decision probes, and a subset of the known answers through the production path.
 
     Refuses to serve on failure.
@@ -225,6 +227,8 @@ def check_on_load(bundle: Bundle, candidate: Candidate, pipeline: Pipeline) -> i
         bundle: The opened bundle.
         candidate: The chosen candidate.
         pipeline: It, opened.
+        every: Whether to run all of them however long it takes, as evidence must; otherwise
+            what fits `LOAD_CASES` and `LOAD_BUDGET_NS`.
 
     Returns:
         How many were run.
@@ -244,8 +248,9 @@ def check_on_load(bundle: Bundle, candidate: Candidate, pipeline: Pipeline) -> i
     checked = 0
     labels: set[str] = set()
     wanted = {answer.label for answer in bundle.manifest.known_answers}
-    for answer in spread(bundle.manifest)[:LOAD_CASES]:
-        if time.monotonic_ns() > deadline and labels == wanted:
+    answers = spread(bundle.manifest)
+    for answer in answers if every else answers[:LOAD_CASES]:
+        if not every and time.monotonic_ns() > deadline and labels == wanted:
             break
         result = check_answer(bundle, candidate, pipeline, answer, alone=False, explain=False)
         if result.problems:

@@ -58,6 +58,24 @@ def binomial_lower_bound(events: float, trials: float, confidence: float) -> flo
     return beta_quantile(1 - confidence, events, trials - events + 1)
 
 
+def rate_exceeds(events: int, trials: int, worth: float, limit: float, confidence: float) -> bool:
+    """Whether the cases refute a limit: the one-sided lower bound of the rate is beyond it.
+
+    Args:
+        events: How often it happened, 0..trials.
+        trials: How often it could have happened.
+        worth: How many independent trials they are worth, 0..trials.
+        limit: Of the rate, 0..1.
+        confidence: Of the bound.
+
+    Returns:
+        True where even few cases suffice; False where there are none.
+    """
+    if not trials:
+        return False
+    return binomial_lower_bound(events * worth / trials, worth, confidence) > limit
+
+
 def binomial_interval(events: float, trials: float, confidence: float) -> tuple[float, float]:
     """Two-sided Clopper-Pearson interval of a rate, half of the error on each side.
 

@@ -212,10 +212,10 @@ def test_what_was_asked_differs_though_the_approved_side_never_answered(
     (path,) = (tmp_path / "elsewhere/b").rglob("*.jsonl")
     if opens:
 
-        def check(bundle: Bundle, candidate: Candidate, pipeline: Any) -> int:
+        def check(bundle: Bundle, candidate: Candidate, pipeline: Any, *, every: bool) -> int:
             if candidate.networks["filter"].variant == "fp32":
                 raise KnownAnswerFailedError("this machine does not reproduce a known answer")
-            return check_on_load(bundle, candidate, pipeline)
+            return check_on_load(bundle, candidate, pipeline, every=every)
 
         monkeypatch.setattr(running, "check_on_load", check)
     else:

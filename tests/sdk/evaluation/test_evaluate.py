@@ -253,7 +253,8 @@ def test_a_candidate_that_fails_its_known_answers_is_asked_nothing(
 ) -> None:
     from medsdk.errors import KnownAnswerFailedError
 
-    def fails(bundle: Bundle, candidate: Any, pipeline: Any) -> int:
+    def fails(bundle: Bundle, candidate: Any, pipeline: Any, *, every: bool) -> int:
+        assert every
         if candidate.networks["filter"].variant == "int8-cpu":
             raise KnownAnswerFailedError("this machine does not reproduce known answer 'ka-001'")
         return 6
