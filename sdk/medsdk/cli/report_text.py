@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from medsdk.cli.output import table
 from medsdk.parity.evidence import Claim, Measure, WorstCase
+from medsdk.reports.claims import remarks
 from medsdk.reports.report import Report, ReportCandidate
 from medsdk.reports.wording import Wording
 
@@ -35,11 +36,7 @@ def report_text(report: Report) -> str:
     cases = words.text("notes", "cases-one" if report.cases == 1 else "cases", n=str(report.cases))
     patients = "" if report.patients is None else f" of {words.patients(report.patients)}"
     lines = [report.title, report.notice, f"{cases}{patients}"]
-    lines += [
-        claim.reason
-        for claim in report.evidence.claims
-        if not claim.scope.candidate and claim.verdict == "advisory" and claim.reason
-    ]
+    lines += remarks(report)
     for candidate in report.candidates:
         lines += ["", *_candidate(words, report, candidate)]
     if report.reasons:

@@ -223,6 +223,13 @@ def test_many_strata_are_folded_and_stay_small(make_report):
     assert len(text) < 2_000_000
 
 
+def test_what_speaks_of_no_candidate_is_said_at_the_top(make_report):
+    said = "1 of 160 cases has no truth"
+    claim = Claim(measure="cases", n=160, events=159, verdict="advisory", reason=said)
+    page = page_html(make_report(evidence=Evidence(claims=(claim,))), "en")
+    assert said in page.split("<nav")[0]
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("answer", get_args(EnvelopeAnswer))
 def test_the_answer_of_a_change_envelope_is_a_word_at_the_top(make_report, language, answer):
