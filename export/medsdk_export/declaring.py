@@ -15,10 +15,11 @@ from medsdk.errors import (
     FormatVersionError,
     GatesChangedError,
 )
-from medsdk.parity.bootstrap import effective_cases
+from medsdk.parity.bootstrap import cases_of_the_largest, effective_cases
 from medsdk.parity.declaration import HEADER, CaseSet, Protocol, rows, unjudged_forms
 from medsdk.parity.protocol import (
     Requirement,
+    Worth,
     gate_values,
     gates_digest,
     requirements,
@@ -198,19 +199,22 @@ def cases_digest(cases: Sequence[Case], ids: Sequence[str], *, labelled: bool) -
     return sha256_of(canonical_json(rows))
 
 
-def _worth(cases: Sequence[Case]) -> dict[str, tuple[float, float]]:
-    """For each label, how many independent cases its own and the others' are worth."""
+def _worth(cases: Sequence[Case]) -> Worth:
+    """How many independent cases they are worth, as the judge counts them."""
 
-    def independent(chosen: Iterable[Case]) -> float:
-        return effective_cases(list(Counter(case.patient.strip() for case in chosen).values()))
+    def counts(chosen: Iterable[Case]) -> list[int]:
+        return list(Counter(case.patient.strip() for case in chosen).values())
 
-    return {
-        label: (
-            independent(case for case in cases if case.truth == label),
-            independent(case for case in cases if case.truth != label),
-        )
-        for label in {case.truth for case in cases}
-    }
+    return Worth(
+        effective_cases(counts(cases)),
+        {
+            label: (
+                cases_of_the_largest(counts(case for case in cases if case.truth == label)),
+                cases_of_the_largest(counts(case for case in cases if case.truth != label)),
+            )
+            for label in {case.truth for case in cases}
+        },
+    )
 
 
 def _check_patients(cases: Sequence[Case]) -> None:

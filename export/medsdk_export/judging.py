@@ -12,12 +12,12 @@ import numpy as np
 from medsdk.bundle.manifest import ParityRecord, Status
 from medsdk.decide import decide
 from medsdk.decode import class_probabilities
-from medsdk.parity._decidable import ROUNDING
 from medsdk.parity.classification import change_evidence
 from medsdk.parity.comparison import compare_outputs
 from medsdk.parity.evidence import Claim, Evidence, Scope
+from medsdk.parity.isa_ladder import isa_ladder
 from medsdk.parity.metrics import binary_metrics
-from medsdk.parity.pairing import paired
+from medsdk.parity.pairing import PairedCase, paired
 from medsdk.parity.protocol import positive_label
 from medsdk.pipeline import supported_role
 from medsdk.tasks import Task
@@ -147,7 +147,7 @@ def judge(
             problems[executor.runtime] += [f"{executor}: {text}" for text in record.reasons]
         elif record.verdict != "pass":
             undecided.setdefault(executor.runtime, []).extend(record.reasons)
-    for executor, claim in _isa_ladder(task, attempt, records).items():
+    for executor, claim in _ladder(task, attempt, observed, list(records)).items():
         evidence[executor] = evidence[executor].with_claim(claim)
         if claim.verdict == "fail":
             problems[executor.runtime].append(claim.reason)
@@ -301,25 +301,28 @@ def change_on(
         candidate: How the claims name it.
     """
     gate = task.gates.classification
-    pairs = [
+    pairs = _pairs(task, observed, outputs)
+    if gate is None or not pairs:
+        return Evidence()
+    role, decode = supported_role(task)
+    scope = Scope(candidate=candidate)
+    return change_evidence(gate, decode.labels, positive_label(task, role), pairs, scope)
+
+
+def _pairs(
+    task: Task, observed: Sequence[Observed], outputs: Sequence[Mapping[str, Array]]
+) -> tuple[PairedCase, ...]:
+    """What FP32 and a variant say of the labelled cases."""
+    labelled = [
         (item, given)
         for item, given in zip(observed, outputs, strict=True)
         if item.truth is not None
     ]
-    if gate is None or not pairs:
-        return Evidence()
-    _, decode = supported_role(task)
     reference, variant = (
         [answer_of(task, item.facts, item.truth, given) for item, given in side]
-        for side in ([(item, item.observation.reference) for item, _ in pairs], pairs)
+        for side in ([(item, item.observation.reference) for item, _ in labelled], labelled)
     )
-    return change_evidence(
-        gate,
-        decode.labels,
-        positive_label(task, supported_role(task)[0]),
-        paired(reference, variant),
-        Scope(candidate=candidate),
-    )
+    return paired(reference, variant)
 
 
 def decisions(shown: Evidence) -> Evidence:
@@ -429,31 +432,29 @@ def parity_record(
     )
 
 
-def _isa_ladder(
-    task: Task, attempt: Attempt, records: Mapping[Executor, ParityRecord]
+def _ladder(
+    task: Task, attempt: Attempt, observed: Sequence[Observed], executors: Sequence[Executor]
 ) -> dict[Executor, Claim]:
     """For each lower instruction set, how far its flips rise above the native one's."""
-    limit = task.gates.isa_ladder.max_flip_rate_rise
+    gate = task.gates.classification
+    _, decode = supported_role(task)
+
+    def on(executor: Executor) -> tuple[PairedCase, ...]:
+        outputs = [item.observation.outputs[attempt.title][executor] for item in observed]
+        return _pairs(task, observed, outputs)
+
     found = {}
-    for executor, record in records.items():
-        top = records.get(dataclasses.replace(executor, isa="native"))
-        if executor.isa == "native" or top is None or not record.cases:
-            continue
-        rise = (record.flips - top.flips) / record.cases
-        good = rise <= limit + ROUNDING
-        found[executor] = Claim(
-            measure="isa-ladder",
-            scope=Scope(candidate=f"{executor} {attempt.variant}"),
-            n=record.cases,
-            value=rise,
-            limit=limit,
-            needed=1,
-            verdict="pass" if good else "fail",
-            reason=""
-            if good
-            else f"{record.runtime} limited to {record.isa}: flips rise by {rise:.2%}, the gate "
-            f"is {limit:.2%}",
-        )
+    for executor in executors:
+        top = dataclasses.replace(executor, isa="native")
+        if gate is not None and executor != top and top in executors:
+            found[executor] = isa_ladder(
+                task.gates.isa_ladder.max_flip_rate_rise,
+                gate.confidence,
+                decode.labels,
+                on(top),
+                on(executor),
+                Scope(candidate=f"{executor} {attempt.variant}"),
+            )
     return found
 
 

@@ -305,7 +305,7 @@ def test_two_cases_of_one_patient_in_one_stratum_are_one_patient(few: Any) -> No
 
 
 def test_a_proof_of_losses_counts_patients(few: Any, make_task: Callable[..., Task]) -> None:
-    """Four positives: three of one patient and one of another are worth 16/10 of a case."""
+    """Four positives: three of one patient and one of another are worth 4/3 of a case."""
     for row in (1, 3, 5):
         _rewrite(few.table, row, 2, "p0")
     cases = read_cases(few.table, few.task, LABELS)
@@ -313,6 +313,9 @@ def test_a_proof_of_losses_counts_patients(few: Any, make_task: Callable[..., Ta
     for task, counted in ((few.task, [4, 4]), (proved, [1, 4])):
         needs = declare(task, cases, 0).needs
         assert [item.have for item in needs if "_loss" in item.gate] == counted
+        # All eight of six patients: 64 / (9 + 5).
+        (flips,) = [item for item in needs if item.gate == "classification.max_flip_rate"]
+        assert (flips.unit, flips.have) == ("independent-case", 4)
 
 
 @pytest.mark.parametrize("patient", ["", "  "])

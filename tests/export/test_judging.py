@@ -146,7 +146,7 @@ def test_a_lower_instruction_set_counts(make_task: Callable[..., Task]) -> None:
     assert three.targets == ("onnxruntime", "openvino")  # 3 more of 300 are one point
     four = _judge(task, INT8, 300, {ORT: _same, OPENVINO: _same, AVX2: _flip(2, 3, 4, 5)})
     assert four.targets == ("onnxruntime",)
-    assert "limited to avx2: flips rise by 1.33%" in four.reason
+    assert "limited to avx2 int8-cpu: flips rise by 1.33%" in four.reason
 
 
 def test_an_executor_that_refuses_the_graph_makes_its_runtime_no_target(task: Task) -> None:

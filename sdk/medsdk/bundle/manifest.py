@@ -41,7 +41,8 @@ class ParityRecord(Strict):
         isa: Instruction-set tier, `native` or the limit that was set.
         cases: Number of labelled cases, n.
         flips: Decisions that differ from FP32.
-        flip_rate_upper_bound: One-sided Clopper-Pearson bound at the gate's confidence.
+        flip_rate_upper_bound: One-sided Clopper-Pearson bound at the gate's confidence, of the
+            independent cases that they are worth where patients have several.
         flips_to_positive: Of the flips, those from negative to positive.
         flips_to_negative: Of the flips, those from positive to negative.
         metrics: For `fp32` and the variant: accuracy, sensitivity, specificity and

@@ -23,6 +23,10 @@ RESAMPLES = 2000
 SEED = 20
 """Of the generator, so that one set of results has one interval."""
 
+FEWEST_PATIENTS = 10
+"""With fewer, resamples are too much alike: a 95 % interval of 2, 3 and 5 patients holds 54, 74
+and 85 times of 100."""
+
 _WEIGHTS_AT_ONCE = 1 << 20
 
 
@@ -107,7 +111,9 @@ def effective_cases(cases_per_patient: npt.ArrayLike) -> float:
     """How many independent cases some cases are worth at the least.
 
     Kish's effective sample size (Survey Sampling, 1965), with all cases of a patient taken for
-    copies of one: the most cautious reading, which needs no estimate of how alike they are.
+    copies of one, which needs no estimate of how alike they are. It takes what is counted to go
+    with no number of cases: where patients with many cases go wrong more often, they are worth
+    less (`cases_of_the_largest`).
 
     Args:
         cases_per_patient: How many of the cases each patient has.
@@ -119,6 +125,24 @@ def effective_cases(cases_per_patient: npt.ArrayLike) -> float:
     counts = np.asarray(cases_per_patient, np.float64)
     squares = float((counts**2).sum())
     return float(counts.sum()) ** 2 / squares if squares else 0.0
+
+
+def cases_of_the_largest(cases_per_patient: npt.ArrayLike) -> float:
+    """How many independent cases some are worth, each patient weighing as much as the largest.
+
+    A patient's share of what is counted is then at most one of so many, also where it is those
+    with many cases that go wrong. Never more than `effective_cases`.
+
+    Args:
+        cases_per_patient: How many of the cases each patient has.
+
+    Returns:
+        (sum of m) / (largest m): the number of patients where each has as many cases, the number
+        of cases where each patient has one; 0 without cases.
+    """
+    counts = np.asarray(cases_per_patient, np.float64)
+    largest = float(counts.max(initial=0.0))
+    return float(counts.sum()) / largest if largest else 0.0
 
 
 def quantile_upper_bound(

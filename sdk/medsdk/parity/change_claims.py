@@ -15,9 +15,9 @@ from medsdk.parity.bootstrap import patient_codes, quantile_cases_needed, quanti
 from medsdk.parity.change_charts import probability_change
 from medsdk.parity.decisions import Flags, Pairs, Rate, called_other
 from medsdk.parity.evidence import Bound, Claim, Measure, Scope
-from medsdk.parity.metrics import judged_labels, metrics_of
+from medsdk.parity.metrics import judged_labels
 from medsdk.parity.pairing import PairedCase
-from medsdk.parity.statistics import mcnemar_p
+from medsdk.parity.statistics import cases_needed, mcnemar_p
 from medsdk.tasks.gates import ClassificationGate
 
 ALARM_P = 0.05
@@ -39,50 +39,67 @@ def gated(gate: ClassificationGate, positive: int, pairs: Pairs, scope: Scope) -
 
 
 def _flips(gate: ClassificationGate, pairs: Pairs, scope: Scope) -> Claim:
-    flips = pairs.flipped
-    claim = rates.upper(
-        "flips", scope, len(flips), int(flips.sum()), rates.people(pairs.patients), gate.confidence
-    )
+    claim = rates.upper("flips", scope, pairs.flipped, pairs.patients, gate.confidence)
     needed = cases_that_prove(gate.max_flip_rate, gate.confidence)
-    high = _high(claim)
+    high, worth = _high(claim), rates.worth(pairs.patients)
     verdict: Verdict = "pass"
     reason = ""
     if high > gate.max_flip_rate:
-        verdict = "fail" if needed is not None and claim.n >= needed else "not-conclusive"
+        verdict = "fail" if needed is not None and worth >= needed else "not-conclusive"
+        alike = "" if _alone(claim) else f", worth {math.floor(worth)} independent ones"
         reason = (
-            f"{claim.events} of {claim.n} decisions flipped: the rate is under {_up(high)} at "
-            f"{_confidence(gate)} confidence, the gate is {gate.max_flip_rate:.2%}"
+            f"{claim.events} of {claim.n} decisions flipped{alike}: the rate is under "
+            f"{_up(high)} at {_confidence(gate)} confidence, the gate is {gate.max_flip_rate:.2%}"
         )
-        if verdict == "not-conclusive":
-            reason += f"; {needed or 'no number of'} cases without a flip would decide it"
+        reason += _more(claim, gate.max_flip_rate, gate.confidence, needed, verdict, "a flip")
+    elif not (pairs.reference.answers >= 0).any():
+        verdict = "not-conclusive"
+        reason = f"the reference decided none of the {claim.n} cases, so that none can flip"
     return _judged(claim, gate.max_flip_rate, needed, verdict, reason)
 
 
+def _alone(claim: Claim) -> bool:
+    """Whether each case is of its own patient."""
+    return claim.patients == claim.n
+
+
+def _more(
+    claim: Claim,
+    limit: float,
+    confidence: float,
+    needed: int | None,
+    verdict: Verdict,
+    event: str,
+) -> str:
+    """What more cases would decide, or prove of a rate that is within its limit already."""
+    people = "" if _alone(claim) else " of as many patients"
+    if verdict != "fail":
+        return f"; {needed or 'no number of'} cases{people} without {event} would decide it"
+    events = claim.events or 0
+    if events > limit * claim.n:
+        return ""
+    return (
+        f"; {events} of {claim.n} is within the limit and not proved: "
+        f"{cases_needed(limit, confidence, events)} cases{people} with no more would prove it"
+    )
+
+
 def _ratio(gate: ClassificationGate, positive: int, pairs: Pairs, scope: Scope) -> Claim:
-    old = metrics_of(pairs.reference, positive).named(gate.metric)
-    new = metrics_of(pairs.variant, positive).named(gate.metric)
-    known = pairs.reference.known
+    claim, old, new = rates.ratio(gate.metric, pairs, positive, scope, gate.confidence)
     verdict: Verdict = "pass"
-    reason = ""
+    reason = claim.reason
     if old is None or new is None:
         verdict, reason = "not-conclusive", f"{gate.metric} needs {_NEEDED[gate.metric]}"
+    elif old == 0.0:
+        verdict = "not-conclusive"
+        reason = f"{gate.metric}: the reference has none right, so that none can be lost"
     elif new < gate.min_metric_ratio * old - ROUNDING:
         verdict = "fail"
         reason = (
             f"{gate.metric} {new:.4f} is below {gate.min_metric_ratio:.2%} of the reference's "
             f"{old:.4f}"
         )
-    return Claim(
-        measure="metric-ratio",
-        scope=scope,
-        n=int(known.sum()),
-        patients=rates.people(pairs.patients[known]),
-        value=new / old if old and new is not None else None,
-        limit=gate.min_metric_ratio,
-        needed=1,
-        verdict=verdict,
-        reason=reason,
-    )
+    return _judged(claim, gate.min_metric_ratio, 1, verdict, reason)
 
 
 _NEEDED = {
@@ -120,11 +137,18 @@ def _loss(
     _, after = pairs.variant.rated(name, label)
     text = f"{name} for {pairs.reference.labels[label]!r}"
 
+    open_ = ""
+    if not among.any():
+        open_ = f"{text} needs {_NEEDED[name]}"
+    elif not before.any():
+        open_ = f"{text}: the reference has none of the {among.sum()} cases right, so that none "
+        open_ += "can be lost"
+
     seen = changed[_SEEN[name]]
     verdict: Verdict = "advisory" if proved else "pass"
-    reason = ""
-    if not proved and seen.value is None:
-        verdict, reason = "not-conclusive", f"{text} needs {_NEEDED[name]}"
+    reason = seen.reason
+    if not proved and open_:
+        verdict, reason = "not-conclusive", open_
     elif not proved and seen.value is not None and -seen.value > limit + ROUNDING:
         verdict = "fail"
         was, now = before.sum() / among.sum(), after.sum() / among.sum()
@@ -137,16 +161,18 @@ def _loss(
     needed = cases_that_prove(limit, gate.confidence)
     high = _high(lost)
     verdict, reason = ("pass" if proved else "advisory"), ""
-    if high > limit:
-        enough = needed is not None and rates.worth(pairs.patients[among]) >= needed
+    if proved and open_:
+        verdict, reason = "not-conclusive", open_
+    elif high > limit:
+        worth = rates.worth_at_the_least(pairs.patients[among])
+        short: Verdict = "fail" if needed is not None and worth >= needed else "not-conclusive"
         if proved:
-            verdict = "fail" if enough else "not-conclusive"
+            verdict = short
         reason = (
             f"{text}: {lost.events} of {lost.n} cases newly lost, which proves a loss under "
             f"{_up(high)} at {_confidence(gate)} confidence, the limit is {limit:.2%}"
         )
-        if not enough:
-            reason += f"; {needed or 'no number of'} cases of as many patients would decide it"
+        reason += _more(lost, limit, gate.confidence, needed, short, "a loss")
     yield _judged(lost, limit, needed, verdict, reason)
 
 
@@ -158,17 +184,17 @@ def directions(
     index = labels.index(positive)
     named = scope.model_copy(update={"label": positive})
     before, after = pairs.reference.answers == index, pairs.variant.answers == index
-    gained, lost = int((after & ~before).sum()), int((before & ~after).sum())
-    n, patients = len(before), rates.people(pairs.patients)
-    yield rates.upper("flips-to-positive", named, n, gained, patients, gate.confidence)
-    yield rates.upper("flips-to-negative", named, n, lost, patients, gate.confidence)
+    up, down = after & ~before, before & ~after
+    gained, lost = int(up.sum()), int(down.sum())
+    yield rates.upper("flips-to-positive", named, up, pairs.patients, gate.confidence)
+    yield rates.upper("flips-to-negative", named, down, pairs.patients, gate.confidence)
     p = mcnemar_p(gained, lost)
     way = "to" if gained > lost else "away from"
     yield Claim(
         measure="asymmetry",
         scope=named,
-        n=n,
-        patients=patients,
+        n=len(before),
+        patients=rates.people(pairs.patients),
         value=p,
         bound=Bound(confidence=1 - ALARM_P, method="mcnemar-exact"),
         verdict="advisory",
@@ -220,12 +246,12 @@ def probability_changes(
 
 def flips_by_patient(gate: ClassificationGate, pairs: Pairs, scope: Scope) -> Iterator[Claim]:
     """Patients with a flip, where cases share a patient: these are independent of each other."""
-    patients = rates.people(pairs.patients)
-    if patients == len(pairs.patients):
+    everybody = np.unique(pairs.patients)
+    if len(everybody) == len(pairs.patients):
         return
     named = scope.model_copy(update={"level": "patient"})
-    touched = rates.people(pairs.patients[pairs.flipped])
-    yield rates.upper("patients-with-flips", named, patients, touched, patients, gate.confidence)
+    touched = np.isin(everybody, pairs.patients[pairs.flipped])
+    yield rates.upper("patients-with-flips", named, touched, everybody, gate.confidence)
 
 
 def _judged(claim: Claim, limit: float, needed: int | None, verdict: Verdict, reason: str) -> Claim:

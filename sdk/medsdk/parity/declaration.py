@@ -207,6 +207,7 @@ def described_needs(bundle: Bundle) -> tuple[Protocol | None, tuple[Requirement,
 _COUNTED: Mapping[str, str] = {
     "image": "images",
     "case": "labelled cases",
+    "independent-case": "independent cases",
     "smaller-side": "cases of the rarer side",
     "mask": "masks",
     "box": "boxes",

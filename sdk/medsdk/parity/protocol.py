@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import NonNegativeInt, PositiveInt, WithJsonSchema
@@ -32,6 +33,7 @@ Unit = Annotated[
     Literal[
         "image",
         "case",
+        "independent-case",
         "positive",
         "negative",
         "smaller-side",
@@ -43,10 +45,11 @@ Unit = Annotated[
     # Later releases count more, so a program must not rely on these being all.
     WithJsonSchema({"type": "string", "examples": ["image", "case"]}),
 ]
-"""What a gate counts. `image`: labelled or not. `case`: labelled. `positive`: of one label.
-`negative`: of any other. Where a loss is to be proved, the two count independent cases: several
-of one patient are worth less. `smaller-side`: the fewer of positives and negatives. `mask`, `box`,
-`value` and `map`: what a network of that kind gives."""
+"""What a gate counts. `image`: labelled or not. `case`: labelled. `independent-case`: what the
+labelled ones are worth where several are of one patient. `positive`: of one label. `negative`: of
+any other. Where a loss is to be proved, the two count independent cases as well. `smaller-side`:
+the fewer of positives and negatives. `mask`, `box`, `value` and `map`: what a network of that kind
+gives."""
 
 Decides = Annotated[
     Literal["every", "proved", "observed"],
@@ -108,12 +111,26 @@ class Requirement(Strict):
         return f"{self.gate}{where}" + (f" ({self.label})" if self.label else "")
 
 
+@dataclass(frozen=True)
+class Worth:
+    """How many independent cases some labelled ones are worth, where patients have several.
+
+    Attributes:
+        flips: All of them (`medsdk.parity.bootstrap.effective_cases`).
+        losses: For each label its own, and those of all other labels
+            (`medsdk.parity.bootstrap.cases_of_the_largest`).
+    """
+
+    flips: float
+    losses: Mapping[str, tuple[float, float]]
+
+
 def requirements(
     task: Task,
     cases: Mapping[str, int] | None = None,
     patients: int | None = None,
     images: int | None = None,
-    worth: Mapping[str, tuple[float, float]] | None = None,
+    worth: Worth | None = None,
 ) -> tuple[Requirement, ...]:
     """What every gate of a task needs, and how much of it there is.
 
@@ -123,9 +140,8 @@ def requirements(
             has none.
         patients: From how many patients; None where nobody said.
         images: How many images are run, labelled or not; None for as many as the cases.
-        worth: For each label, how many independent cases its own and those of all other labels
-            are worth (`medsdk.parity.bootstrap.effective_cases`), which is what a proof of a loss
-            counts; None where each case is of its own patient.
+        worth: How many independent cases they are worth, which is what a proof counts; None
+            where each case is of its own patient.
 
     Returns:
         One record a gate, and a label where the gate speaks of one against the rest.
@@ -215,7 +231,7 @@ def _classification(
     task: Task,
     cases: Mapping[str, int] | None,
     patients: int | None,
-    worth: Mapping[str, tuple[float, float]] | None,
+    worth: Worth | None,
 ) -> Iterator[Requirement]:
     gate = task.gates.classification
     roles = [role for role, network in task.networks.items() if _labels(network)]
@@ -232,10 +248,15 @@ def _classification(
             "forms": QUANTIZED,
             "patients": patients if counts else None,
         }
+        shared = worth is not None and total is not None and worth.flips < total
         yield Requirement(
             gate="classification.max_flip_rate",
-            unit="case",
-            **_proving(gate.max_flip_rate, gate.confidence, total),
+            unit="independent-case" if shared else "case",
+            **_proving(
+                gate.max_flip_rate,
+                gate.confidence,
+                math.floor(worth.flips) if worth is not None and shared else total,
+            ),
             **common,
         )
         positive = positive_label(task, role)
@@ -247,7 +268,7 @@ def _classification(
             if gate.losses == "proved":
                 losing = _proving
                 if worth is not None and have is not None:
-                    have, rest = map(math.floor, worth.get(label, (0.0, 0.0)))
+                    have, rest = map(math.floor, worth.losses.get(label, (0.0, 0.0)))
             for key, unit, number in (
                 ("max_sensitivity_loss", "positive", have),
                 ("max_specificity_loss", "negative", rest),

@@ -1,19 +1,23 @@
 """Claims of rates of a classifier and of their changes, before any gate is held against them.
 
-A single rate has the exact interval of Clopper and Pearson, a change and a mean of rates that of
-the bootstrap over patients. Where cases share a patient, the exact one takes them for
-`effective_cases`.
+A single rate has the interval of Clopper and Pearson, a change and a mean of rates that of the
+bootstrap over patients, from `FEWEST_PATIENTS` on. The first is exact where each case is of its
+own patient; where cases share one, it takes them for `effective_cases` and is approximate.
 """
 
 from __future__ import annotations
 
-from typing import get_args
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal, get_args
 
 import numpy as np
 
 from medsdk.bundle.manifest import Verdict
 from medsdk.parity.bootstrap import (
+    FEWEST_PATIENTS,
     Floats,
+    cases_of_the_largest,
     effective_cases,
     per_patient,
     percentile_interval,
@@ -21,7 +25,7 @@ from medsdk.parity.bootstrap import (
     widened,
 )
 from medsdk.parity.decisions import Codes, Flags, Pairs, Rate, Said
-from medsdk.parity.evidence import Bound, Claim, Measure, Scope
+from medsdk.parity.evidence import Bound, Claim, Measure, Method, Scope
 from medsdk.parity.statistics import (
     binomial_interval,
     binomial_lower_bound,
@@ -34,6 +38,11 @@ ADVISORY: Verdict = "advisory"
 def worth(patients: Codes) -> float:
     """How many independent cases the cases of these patients are worth."""
     return effective_cases(np.bincount(patients))
+
+
+def worth_at_the_least(patients: Codes) -> float:
+    """The same where those with many cases may be the ones that go wrong."""
+    return cases_of_the_largest(np.bincount(patients))
 
 
 def people(patients: Codes) -> int:
@@ -97,52 +106,98 @@ def agreement(
 
 
 def upper(
-    measure: Measure, scope: Scope, n: int, events: int, patients: int, confidence: float
+    measure: Measure, scope: Scope, happened: Flags, patients: Codes, confidence: float
 ) -> Claim:
-    """A count that should be none, with the exact one-sided upper bound of its rate.
+    """A count that should be none, with the one-sided upper bound of its rate.
 
     Args:
         measure: What is counted.
         scope: Of which part.
-        n: Of how many units.
-        events: How many there are.
-        patients: How many patients.
+        happened: In which cases, shape (cases,).
+        patients: Number of each case's patient.
         confidence: Of the bound.
 
     Returns:
-        The claim, `advisory`; the bound is 1 where there are no units.
+        The claim, `advisory`; the bound is 1 where there are no cases.
     """
-    high = binomial_upper_bound(events, n, confidence)
-    return Claim(
-        measure=measure,
-        scope=scope,
-        n=n,
-        patients=patients,
-        events=events,
-        value=events / n if n else None,
-        bound=Bound(high=high, confidence=confidence, method="clopper-pearson"),
-        verdict=ADVISORY,
-    )
+    n, events = len(happened), int(happened.sum())
+    independent = worth(patients)
+    high = binomial_upper_bound(events * independent / n if n else 0, independent, confidence)
+    bound = Bound(high=high, confidence=confidence, method="clopper-pearson")
+    return _claim(measure, scope, n, patients, events / n if n else None, bound, events)
 
 
 def mean_of_both(side: Said, label: int, scope: Scope, confidence: float) -> Claim:
     """Mean of sensitivity and specificity of a label against the rest, with its interval."""
     sides = [side.rated(name, label) for name in get_args(Rate)]
     among = np.logical_or.reduce([of for of, _ in sides])
-    value, bound = None, None
+    value, bound, reason = None, None, ""
     if all(of.any() for of, _ in sides):
         value = sum(float(right.sum() / of.sum()) for of, right in sides) / len(sides)
         drawn = resampled_sums(
             per_patient(side.patients, [part for pair in sides for part in pair])
         )
         means = (_over(drawn[:, 1], drawn[:, 0]) + _over(drawn[:, 3], drawn[:, 2])) / 2
-        rooms = [_room(side.patients, of, confidence) for of, _ in sides]
-        low, high = widened(percentile_interval(means, confidence), value, sum(rooms) / len(rooms))
-        bound = Bound(
-            low=max(0.0, low), high=min(1.0, high), confidence=confidence, method="bootstrap"
-        )
+        patients = [side.patients[of] for of, _ in sides]
+        bound, reason = _interval(means, value, patients, confidence, (0.0, 1.0))
     measure: Measure = "mean-of-sensitivity-and-specificity"
-    return _claim(measure, scope, int(among.sum()), side.patients[among], value, bound)
+    return _claim(
+        measure, scope, int(among.sum()), side.patients[among], value, bound, reason=reason
+    )
+
+
+_PARTS: Mapping[str, tuple[int, ...]] = {
+    "accuracy": (0,),
+    "sensitivity": (1,),
+    "specificity": (2,),
+    "mean-of-sensitivity-and-specificity": (1, 2),
+}
+"""Of which rates each metric of a gate is the mean, by their place in `_Both`."""
+
+
+class _Both:
+    """Accuracy, sensitivity and specificity of two sides, seen and in resamples of patients.
+
+    Attributes:
+        among: For each rate, which cases are its denominator.
+        label: The label that it is of.
+    """
+
+    def __init__(self, pairs: Pairs, label: int) -> None:
+        one, two = pairs.reference, pairs.variant
+        columns = [(one.known, one.right, two.right)]
+        for name in get_args(Rate):
+            among, before = one.rated(name, label)
+            columns.append((among, before, two.rated(name, label)[1]))
+        self.label = one.labels[label]
+        self.among = [triple[0] for triple in columns]
+        self._patients = pairs.patients
+        self._seen = np.array([[column.sum() for triple in columns for column in triple]], float)
+        self._drawn = resampled_sums(
+            per_patient(pairs.patients, [column for triple in columns for column in triple])
+        )
+
+    def seen(self, metric: str, side: Literal[1, 2]) -> float | None:
+        """A metric of the reference (1) or the variant (2); None without a denominator."""
+        value = float(self._mean(self._seen, metric, side)[0])
+        return None if math.isnan(value) else value
+
+    def drawn(self, metric: str, side: Literal[1, 2]) -> Floats:
+        """The same in each resample."""
+        return self._mean(self._drawn, metric, side)
+
+    def patients(self, metric: str) -> list[Codes]:
+        """Of the cases of each denominator."""
+        return [self._patients[self.among[part]] for part in _PARTS[metric]]
+
+    def counted(self, metric: str) -> Flags:
+        """Which cases are in a denominator."""
+        return np.asarray(np.any([self.among[part] for part in _PARTS[metric]], axis=0), np.bool_)
+
+    @staticmethod
+    def _mean(sums: Floats, metric: str, side: Literal[1, 2]) -> Floats:
+        parts = [_over(sums[:, 3 * at + side], sums[:, 3 * at]) for at in _PARTS[metric]]
+        return np.asarray(sum(parts) / len(parts), np.float64)
 
 
 def changes(pairs: Pairs, label: int, scope: Scope, confidence: float) -> dict[Measure, Claim]:
@@ -158,45 +213,77 @@ def changes(pairs: Pairs, label: int, scope: Scope, confidence: float) -> dict[M
     Returns:
         Claims by measure, `advisory`; without a value where there is no denominator.
     """
-    one, two = pairs.reference, pairs.variant
-    columns = [(one.known, one.right, two.right)]
-    for name in get_args(Rate):
-        among, before = one.rated(name, label)
-        columns.append((among, before, two.rated(name, label)[1]))
-    drawn = resampled_sums(
-        per_patient(pairs.patients, [column for triple in columns for column in triple])
-    )
-    named = scope.model_copy(update={"label": one.labels[label]})
+    both = _Both(pairs, label)
+    named = scope.model_copy(update={"label": both.label})
 
-    def change(measure: Measure, where: Scope, parts: tuple[int, ...]) -> Claim:
-        among = np.logical_or.reduce([columns[part][0] for part in parts])
-        value, bound = None, None
-        if all(columns[part][0].any() for part in parts):
-            steps = [_paired_change(columns[part]) for part in parts]
-            value = sum(steps) / len(parts)
-            values = sum(
-                _over(drawn[:, 3 * part + 2] - drawn[:, 3 * part + 1], drawn[:, 3 * part])
-                for part in parts
-            ) / len(parts)
-            rooms = [_room(pairs.patients, columns[part][0], confidence) for part in parts]
-            interval = percentile_interval(np.asarray(values), confidence)
-            low, high = widened(interval, value, sum(rooms) / len(parts))
-            bound = Bound(
-                low=max(-1.0, low),
-                high=min(1.0, high),
-                confidence=confidence,
-                method="paired-bootstrap",
+    def change(measure: Measure, metric: str, where: Scope) -> Claim:
+        among = both.counted(metric)
+        bound, reason = None, ""
+        before, after = both.seen(metric, 1), both.seen(metric, 2)
+        value = None if before is None or after is None else after - before
+        if value is not None:
+            steps = both.drawn(metric, 2) - both.drawn(metric, 1)
+            patients = both.patients(metric)
+            bound, reason = _interval(
+                steps, value, patients, confidence, (-1.0, 1.0), "paired-bootstrap"
             )
-        return _claim(measure, where, int(among.sum()), pairs.patients[among], value, bound)
+        n, of = int(among.sum()), pairs.patients[among]
+        return _claim(measure, where, n, of, value, bound, reason=reason)
 
     return {
-        "accuracy-change": change("accuracy-change", scope, (0,)),
-        "sensitivity-change": change("sensitivity-change", named, (1,)),
-        "specificity-change": change("specificity-change", named, (2,)),
+        "accuracy-change": change("accuracy-change", "accuracy", scope),
+        "sensitivity-change": change("sensitivity-change", "sensitivity", named),
+        "specificity-change": change("specificity-change", "specificity", named),
         "mean-of-sensitivity-and-specificity-change": change(
-            "mean-of-sensitivity-and-specificity-change", named, (1, 2)
+            "mean-of-sensitivity-and-specificity-change",
+            "mean-of-sensitivity-and-specificity",
+            named,
         ),
     }
+
+
+def ratio(
+    metric: str, pairs: Pairs, label: int, scope: Scope, confidence: float
+) -> tuple[Claim, float | None, float | None]:
+    """A metric of the variant over that of the reference, with its interval.
+
+    Args:
+        metric: As a gate names it.
+        pairs: Two sides.
+        label: The label that sensitivity speaks of.
+        scope: Of which part.
+        confidence: Of the two-sided interval: paired bootstrap over patients, at least as wide as
+            no change in so many cases leaves open.
+
+    Returns:
+        The claim, `advisory`, without a value where the reference has none or 0; the metric of
+        the reference and of the variant.
+    """
+    both, known = _Both(pairs, label), pairs.reference.known
+    old, new = both.seen(metric, 1), both.seen(metric, 2)
+    value, bound, reason = None, None, ""
+    if old and new is not None:
+        value = new / old
+        quotients = _over(both.drawn(metric, 2), both.drawn(metric, 1))
+        bound, reason = _interval(
+            quotients,
+            value,
+            both.patients(metric),
+            confidence,
+            (0.0, math.inf),
+            "paired-bootstrap",
+            unit=1 / old,
+        )
+    claim = _claim(
+        "metric-ratio",
+        scope,
+        int(known.sum()),
+        pairs.patients[known],
+        value,
+        bound,
+        reason=reason,
+    )
+    return claim, old, new
 
 
 def loss(
@@ -208,11 +295,12 @@ def loss(
     patients: Codes,
     confidence: float,
 ) -> Claim:
-    """What a rate loses, with the exact one-sided upper bound of the cases newly lost.
+    """What a rate loses, with the one-sided upper bound of the cases newly lost.
 
     The loss is the rate of cases newly lost minus that of cases newly gained, so the first alone
-    bounds it from above, whatever the second: exact, cautious, and without an event no better
-    than so many patients allow, which no resampling is.
+    bounds it from above, whatever the second. Where each case is of its own patient the bound is
+    exact. Where cases share one, it is the larger of two: of the cases, each patient weighing as
+    much as the largest, and of the patients with any newly lost.
 
     Args:
         measure: `sensitivity-non-inferiority` or `specificity-non-inferiority`.
@@ -229,13 +317,14 @@ def loss(
     """
     n = int(among.sum())
     lost, gained = int((before & ~after).sum()), int((after & ~before).sum())
-    independent = worth(patients[among])
+    independent = worth_at_the_least(patients[among])
     events = lost * independent / n if n else 0.0
-    bound = Bound(
-        high=binomial_upper_bound(events, independent, confidence),
-        confidence=confidence,
-        method="clopper-pearson",
+    touched = people(patients[among & before & ~after])
+    high = max(
+        binomial_upper_bound(events, independent, confidence),
+        binomial_upper_bound(touched, people(patients[among]), confidence),
     )
+    bound = Bound(high=high, confidence=confidence, method="clopper-pearson")
     value = (lost - gained) / n if n else None
     return _claim(measure, scope, n, patients[among], value, bound, lost)
 
@@ -255,29 +344,55 @@ def mean_change(
     Returns:
         The claim, `advisory`.
     """
-    value, bound = None, None
+    value, bound, reason = None, None, ""
     if sizes.size:
         value = float(sizes.mean())
         drawn = resampled_sums(per_patient(patients, [sizes, np.ones_like(sizes)]))
-        interval = percentile_interval(_over(drawn[:, 0], drawn[:, 1]), confidence)
-        # Where nothing moved at all, a change of up to 1 in cases that are rare enough is open.
-        room = 0.0 if sizes.any() else _room(patients, np.ones(len(sizes), np.bool_), confidence)
-        low, high = widened(interval, value, room)
-        bound = Bound(
-            low=max(0.0, low), high=min(1.0, high), confidence=confidence, method="paired-bootstrap"
+        bound, reason = _interval(
+            _over(drawn[:, 0], drawn[:, 1]),
+            value,
+            [patients],
+            confidence,
+            (0.0, 1.0),
+            "paired-bootstrap",
+            # Where nothing moved at all, a change of up to 1 in cases that are rare enough is open.
+            unit=0.0 if sizes.any() else 1.0,
         )
-    return _claim(measure, scope, len(sizes), patients, value, bound)
+    return _claim(measure, scope, len(sizes), patients, value, bound, reason=reason)
 
 
-def _paired_change(triple: tuple[Flags, Flags, Flags]) -> float:
-    """Of which cases, right before, right after: as the difference of the two rates."""
-    among, before, after = triple
-    return float(after.sum() / among.sum() - before.sum() / among.sum())
+def _interval(
+    drawn: Floats,
+    estimate: float,
+    patients: Sequence[Codes],
+    confidence: float,
+    ends: tuple[float, float],
+    method: Method = "bootstrap",
+    unit: float = 1.0,
+) -> tuple[Bound | None, str]:
+    """The interval of a mean of rates, or why there is none.
+
+    Args:
+        drawn: The statistic of each resample.
+        estimate: As seen.
+        patients: Of the cases of each rate.
+        confidence: Of the two-sided interval.
+        ends: What it cannot leave.
+        method: Its name.
+        unit: What one rate moves the statistic by, times the number of rates.
+    """
+    fewest = min(people(codes) for codes in patients)
+    if fewest < FEWEST_PATIENTS:
+        return None, f"no interval: {fewest} patients, it takes {FEWEST_PATIENTS}"
+    room = unit * sum(_room(codes, confidence) for codes in patients) / len(patients)
+    low, high = widened(percentile_interval(drawn, confidence), estimate, room)
+    low, high = max(ends[0], low), min(ends[1], high)
+    return Bound(low=low, high=high, confidence=confidence, method=method), ""
 
 
-def _room(patients: Codes, among: Flags, confidence: float) -> float:
+def _room(patients: Codes, confidence: float) -> float:
     """What no event in these cases leaves open, on each side of a two-sided interval."""
-    return binomial_upper_bound(0, worth(patients[among]), (1 + confidence) / 2)
+    return binomial_upper_bound(0, worth(patients), (1 + confidence) / 2)
 
 
 def _over(above: Floats, below: Floats) -> Floats:
@@ -294,6 +409,7 @@ def _claim(
     value: float | None,
     bound: Bound | None,
     events: int | None = None,
+    reason: str = "",
 ) -> Claim:
     return Claim(
         measure=measure,
@@ -304,4 +420,5 @@ def _claim(
         value=value,
         bound=bound,
         verdict=ADVISORY,
+        reason=reason,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -145,7 +146,7 @@ def test_counts_that_are_products_may_exceed_the_trials_in_the_last_digit() -> N
 
 
 def test_a_claim_says_its_n_and_a_bound_that_is_not_rounded_down() -> None:
-    said = says(rates.upper("flips", SCOPE, 300, 0, 300, 0.95))
+    said = says(rates.upper("flips", SCOPE, np.zeros(300, np.bool_), np.arange(300), 0.95))
     # The bound is 0.9936 %; a reader must not take away less.
     assert "0 in 300 slices" in said
     assert "under 1.00 %" in said

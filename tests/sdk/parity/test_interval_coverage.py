@@ -58,6 +58,47 @@ class Population:
         return (1 - self.gained) * self.lost - self.gained
 
 
+@dataclass(frozen=True)
+class Unequal:
+    """Patients of whom some have many cases, and only those lose any: then all of them.
+
+    Attributes:
+        patients: How many are drawn.
+        share: Of them, those with many cases; the others have one.
+        cases: How many those have.
+        lost: How many of those lose them.
+    """
+
+    patients: int
+    share: float
+    cases: int
+    lost: float
+
+    @property
+    def loss(self) -> float:
+        """Of all cases, in truth."""
+        many = self.share * self.cases
+        return many * self.lost / (many + 1 - self.share)
+
+    def held(self, rounds: int, *, by_kish: bool = False) -> float:
+        """Share of rounds in which the bound of the loss holds."""
+        generator = np.random.default_rng(5)
+        held = 0
+        for _ in range(rounds):
+            many = generator.random(self.patients) < self.share
+            lost = many & (generator.random(self.patients) < self.lost)
+            owners = np.repeat(np.arange(self.patients), np.where(many, self.cases, 1))
+            before, after = np.ones(len(owners), np.bool_), ~lost[owners]
+            if by_kish:
+                claim = rates.upper("flips", SCOPE, ~after, owners, 0.95)
+            else:
+                claim = rates.loss(
+                    "sensitivity-non-inferiority", SCOPE, before, before, after, owners, 0.95
+                )
+            held += bound_of(claim)[1] >= self.loss
+        return held / rounds
+
+
 ALONE = Population(lost=0.03, gained=0.02, alike=0.0, most=1)
 ALIKE = Population(lost=0.05, gained=0.03, alike=0.5, most=9)
 
@@ -101,7 +142,7 @@ def test_cases_in_place_of_patients_would_be_seen() -> None:
 def test_two_sided_in_place_of_one_sided_would_be_seen() -> None:
     """The 95 % bound of no loss in 300 is 0.99 %, and the end of the 95 % interval 1.22 %."""
     owners, right = np.arange(300, dtype=np.intp), np.ones(300, np.bool_)
-    one = rates.upper("flips", SCOPE, 300, 0, 300, 0.95)
+    one = rates.upper("flips", SCOPE, ~right, owners, 0.95)
     two = rates.rate("flips", SCOPE, right, ~right, owners, 0.95)
     assert bound_of(one)[1] == pytest.approx(1 - 0.05 ** (1 / 300))
     assert bound_of(two)[1] == pytest.approx(1 - 0.025 ** (1 / 300))
@@ -116,6 +157,53 @@ def test_the_bound_of_a_loss_covers_over_many_rounds(population: Population, pat
     assert bound >= 0.95
     # With few changed cases a percentile interval is short of its name by a point or two.
     assert interval >= 0.91
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("population", "least"),
+    [
+        (Unequal(40, 0.1, 20, 0.3), 0.95),
+        (Unequal(100, 0.1, 20, 0.3), 0.95),
+        (Unequal(300, 0.1, 20, 0.1), 0.95),
+        (Unequal(300, 0.02, 100, 0.3), 0.95),
+        (Unequal(60, 0.05, 20, 0.5), 0.94),
+        # In 13 of 100 such studies there is no patient with many cases: nothing there can know.
+        (Unequal(100, 0.02, 50, 0.5), 0.85),
+        (Unequal(200, 0.01, 30, 1.0), 0.85),
+    ],
+)
+def test_a_loss_of_those_with_many_cases_is_bounded_where_there_are_any(
+    population: Unequal, least: float
+) -> None:
+    assert population.held(2000) >= least
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("patients", "slices", "alike"), [(20, 30, 0.3), (150, 5, 0.3), (300, 5, 0.9)]
+)
+def test_a_rate_at_the_limit_is_rarely_proved_to_be_under_it(
+    patients: int, slices: int, alike: float
+) -> None:
+    """Flips of 2 %: at most one study in twenty bounds them by 2 %; by case one in ten does."""
+    generator = np.random.default_rng(1)
+    owners = np.repeat(np.arange(patients), slices)
+    size, rounds = 1 / alike - 1, 1000
+    passed = np.zeros(2)
+    for _ in range(rounds):
+        own = generator.beta(0.02 * size, 0.98 * size, patients)
+        hit = generator.random(len(owners)) < own[owners]
+        for at, patient in enumerate((owners, np.arange(len(owners)))):
+            passed[at] += bound_of(rates.upper("flips", SCOPE, hit, patient, 0.95))[1] <= 0.02
+    assert passed[0] / rounds <= 0.05
+    assert passed[1] / rounds > 0.09
+
+
+@pytest.mark.slow
+def test_kishs_number_in_place_of_the_largest_patients_would_be_seen() -> None:
+    """Planted: the bound of flips, which takes events to go with no number of cases."""
+    assert Unequal(60, 0.05, 20, 0.5).held(2000, by_kish=True) < 0.85
 
 
 @pytest.mark.slow

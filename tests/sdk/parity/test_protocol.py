@@ -28,6 +28,7 @@ from medsdk.parity._decidable import (
 from medsdk.parity.declaration import HEADER, rows, unjudged_forms
 from medsdk.parity.protocol import (
     Requirement,
+    Worth,
     changed_gates,
     gate_values,
     gates_digest,
@@ -204,13 +205,29 @@ def test_proved_losses_take_as_many_cases_as_a_proof_does() -> None:
 
 def test_several_cases_of_one_patient_prove_less() -> None:
     task = changed(("confidence = 0.95", 'confidence = 0.95\nlosses = "proved"'))
-    worth = {"tumour": (298.9, 400.0), "none": (400.0, 298.9)}
+    worth = Worth(600.0, {"tumour": (298.9, 400.0), "none": (400.0, 298.9)})
     found = requirements(task, {"tumour": 600, "none": 400}, 300, worth=worth)
     assert {item.gate: item.have for item in found if "loss" in item.gate} == {
         "classification.max_sensitivity_loss": 298,
         "classification.max_specificity_loss": 400,
     }
     assert [*unjudged_forms(task, found)] == ["cpu", "gpu"]
+
+
+def test_several_cases_of_one_patient_prove_less_of_flips() -> None:
+    task = catalogue_task(UTERUS)
+    counts = {"tumour": 300, "none": 300}
+    found = requirements(task, counts, 20, worth=Worth(20.7, {}))
+    (flips,) = [item for item in found if item.gate == "classification.max_flip_rate"]
+    assert (flips.unit, flips.have, flips.needed, flips.tolerated) == (
+        "independent-case", 20, 149, None,
+    )  # fmt: skip
+    assert unjudged_forms(task, found)["cpu"] == (
+        "classification.max_flip_rate has 20 of the 149 independent cases that it needs: 129 more",
+    )
+    # Where each is of its own patient, they are what they are.
+    alone = need(task, "classification.max_flip_rate", cases=counts, worth=Worth(600.0, {}))
+    assert (alone.unit, alone.have, alone.tolerated) == ("case", 600, 6)
 
 
 def test_what_is_open_is_said_with_how_many_more_cases_it_takes() -> None:
