@@ -82,6 +82,9 @@ class Observation:
     outputs: Mapping[str, Mapping[Executor, Mapping[str, Array]]]
 
 
+ATTEMPTS: Mapping[Form, int] = {"float": 1, "cpu": 2, "gpu": 1}
+"""So many graphs of each form `make_attempts` makes; declared before anything is measured."""
+
 Observe = Callable[[NDArray[np.float32]], Observation]
 
 

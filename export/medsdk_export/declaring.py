@@ -27,6 +27,7 @@ from medsdk.parity.protocol import (
 )
 from medsdk.pixels import Box
 from medsdk.tasks import Task
+from medsdk_export.attempts import ATTEMPTS
 from medsdk_export.errors import InputsRefusedError, PatientInTwoStrataError
 from medsdk_export.inputs import Case
 
@@ -74,6 +75,7 @@ class Declaration:
                 images=self.images,
                 sha256=cases_sha256,
             ),
+            ATTEMPTS,
         )
 
     def text(self) -> str:
@@ -98,6 +100,10 @@ class Declaration:
         forms: dict[tuple[str, ...], list[str]] = {}
         for form, reasons in self.unjudged.items():
             forms.setdefault(reasons, []).append(f"int8-{form}")
+        lines.append(
+            f"tried and judged on these cases: {ATTEMPTS['cpu']} graphs for int8-cpu, "
+            f"{ATTEMPTS['gpu']} for int8-gpu; a gate's confidence is that of one of them"
+        )
         lines += [
             f"cannot ship, whatever is measured: {', '.join(names)}: {'; '.join(reasons)}"
             for reasons, names in forms.items()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from medsdk.decode import class_probabilities
 from medsdk.evaluation.answers import KEPT_VALUES, Answer
 from medsdk.evaluation.calibration import CALIBRATION_FILE
 from medsdk.parity.declaration import PARITY
-from medsdk.parity.evidence import Bound, Claim, Evidence, Scope
+from medsdk.parity.evidence import Claim, Evidence
 from medsdk.parity.protocol import gates_digest
 from medsdk.pipeline import supported_role
 from medsdk.tasks import Task
@@ -22,7 +21,6 @@ from medsdk.tasks.strict import FORMAT_VERSION
 from medsdk_runtimes.contract import Array
 
 if TYPE_CHECKING:
-    from medsdk_export.attempts import Attempt
     from medsdk_export.judging import Judgement
     from medsdk_export.quantize import CalibrationRecord
 
@@ -101,89 +99,6 @@ def answer_of(
             if array.size <= KEPT_VALUES
         },
     )
-
-
-def output_evidence(
-    task: Task,
-    attempt: Attempt,
-    images: int,
-    worst: Mapping[str, float],
-    problems: Sequence[str],
-    candidate: str,
-) -> Evidence:
-    """Every output accounted for: one claim for its form, one for each output's values.
-
-    Args:
-        task: Its caps count.
-        attempt: Which one; FP32 is held to the source framework, INT8 to its own graph.
-        images: On how many images, n.
-        worst: For each output the largest difference seen; infinity where it cannot be computed.
-        problems: What was wrong in form, or for FP32 leaves the gate of floats.
-        candidate: How the claims name it.
-
-    Returns:
-        Claims alone.
-    """
-    role, _ = supported_role(task)
-    caps = task.gates.max_output_difference.get(attempt.form, {})
-    claims = [
-        Claim(
-            measure="outputs",
-            scope=Scope(candidate=candidate, level="output", role=role),
-            n=images,
-            events=len(problems),
-            value=None,
-            unit="count",
-            limit=0.0,
-            needed=1,
-            verdict="fail" if problems else "pass",
-            reason="; ".join(problems[:4]),
-        )
-    ]
-    for name, value in worst.items():
-        limit = caps.get(f"{role}.{name}")
-        seen = value if math.isfinite(value) else None
-        good = limit is not None and seen is not None and seen <= limit
-        claims.append(
-            Claim(
-                measure="output-difference",
-                scope=Scope(candidate=candidate, level="output", role=role, output=name),
-                n=images,
-                value=seen,
-                unit="output",
-                bound=None if seen is None else Bound(high=seen, method="extremes"),
-                limit=limit,
-                needed=1,
-                verdict="pass" if good else "fail",
-                reason=""
-                if good
-                else f"output {name!r} differs by {value:.3g}, the task allows "
-                + ("nothing" if limit is None else f"{limit:.3g}"),
-            )
-        )
-    return Evidence(claims=tuple(claims))
-
-
-def flip_evidence(images: int, flips: int, candidate: str) -> Evidence:
-    """Decisions of FP32 that flip although the outputs are clear of any rounding: none may.
-
-    Args:
-        images: On how many images, n.
-        flips: How many did.
-        candidate: How the claim names it.
-    """
-    claim = Claim(
-        measure="flips",
-        scope=Scope(candidate=candidate),
-        n=images,
-        events=flips,
-        value=flips / images if images else None,
-        limit=0.0,
-        needed=1,
-        verdict="fail" if flips else "pass",
-        reason=f"{flips} of {images} decisions flip" if flips else "",
-    )
-    return Evidence(claims=(claim,))
 
 
 def shortened(evidence: Evidence) -> Evidence:

@@ -7,17 +7,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from medsdk.bundle.manifest import ParityRecord, Status
 from medsdk.decide import decide
 from medsdk.decode import class_probabilities
 from medsdk.parity.classification import change_evidence
-from medsdk.parity.comparison import compare_outputs
+from medsdk.parity.comparison import Difference, compare_outputs, output_evidence
 from medsdk.parity.evidence import Claim, Evidence, Scope
+from medsdk.parity.float_rule import FLOAT_MEASURES, float_evidence, share_of_allowance
 from medsdk.parity.isa_ladder import isa_ladder
 from medsdk.parity.metrics import binary_metrics
-from medsdk.parity.pairing import PairedCase, paired
+from medsdk.parity.pairing import PairedCase
 from medsdk.parity.protocol import positive_label
 from medsdk.pipeline import supported_role
 from medsdk.tasks import Task
@@ -26,8 +25,6 @@ from medsdk_export.evidence import (
     CaseFacts,
     ExecutorEvidence,
     answer_of,
-    flip_evidence,
-    output_evidence,
 )
 from medsdk_runtimes.contract import Array
 
@@ -78,12 +75,16 @@ class Seen:
     """What the outputs of one executor were.
 
     Attributes:
+        images: What was seen of each image's outputs.
         worst: For each output, the largest difference; infinity where it cannot be computed.
-        unlike: What is wrong in form or, for FP32, leaves the gate of floats.
+        shares: For FP32, of each image the largest `share_of_allowance`.
+        unlike: What is wrong in form.
         beyond: What exceeds the task's cap, or has none.
     """
 
+    images: tuple[Difference, ...]
     worst: Mapping[str, float]
+    shares: tuple[float, ...]
     unlike: tuple[str, ...]
     beyond: tuple[str, ...]
 
@@ -134,9 +135,9 @@ def judge(
             continue
         if attempt.form == "float":
             problems[executor.runtime] += [
-                f"{executor}: {claim.reason}"
+                claim.reason
                 for claim in shown.evidence.claims
-                if claim.measure == "flips" and claim.verdict == "fail"
+                if claim.measure in FLOAT_MEASURES and claim.verdict == "fail"
             ]
             continue
         record = record_on(task, attempt, observed, executor, shown.evidence)
@@ -220,26 +221,21 @@ def differences(
     """The worst difference of each output on one executor, and what is wrong with it."""
     role, _ = supported_role(task)
     limits = task.gates.max_output_difference.get(attempt.form, {})
-    gate = task.gates.fp32
+    images: list[Difference] = []
     worst: dict[str, float] = {}
+    shares: list[float] = []
     unlike: list[str] = []
     for item in observed:
         want = _expected(attempt, item.observation)
         got = item.observation.outputs[attempt.title][executor]
         difference = compare_outputs(got, want)
+        images.append(difference)
         unlike += [f"{executor}: {text}" for text in difference.problems]
         for name, value in difference.max_abs.items():
             worst[name] = max(worst.get(name, 0.0), value)
-        if attempt.form == "float" and not difference.problems:
-            for name, array in want.items():
-                expected = array.astype(np.float64)
-                distance = np.abs(got[name].astype(np.float64) - expected)
-                excess = distance - (gate.atol + gate.rtol * np.abs(expected))
-                if excess.max(initial=-1.0) > 0:
-                    unlike.append(
-                        f"{executor}: output {name!r} leaves atol {gate.atol}, rtol {gate.rtol} "
-                        "of the source framework"
-                    )
+        if attempt.form == "float" and all(map(math.isfinite, difference.max_abs.values())):
+            held = (share_of_allowance(task.gates.fp32, got[name], want[name]) for name in want)
+            shares.append(max(held, default=0.0))
     beyond = []
     for name, value in worst.items():
         limit = limits.get(f"{role}.{name}")
@@ -249,7 +245,8 @@ def differences(
             beyond.append(
                 f"{executor}: output {name!r} differs by {value:.3g}, the task allows {limit:.3g}"
             )
-    return Seen(worst, tuple(dict.fromkeys(unlike)), tuple(beyond))
+    once = tuple(dict.fromkeys(unlike))
+    return Seen(tuple(images), worst, tuple(shares), once, tuple(beyond))
 
 
 def evidence_on(
@@ -275,12 +272,23 @@ def evidence_on(
         Claims about outputs; where decisions can be made of them, about those too.
     """
     candidate = f"{executor} {attempt.variant}"
-    found = output_evidence(task, attempt, len(observed), seen.worst, seen.unlike, candidate)
+    role, _ = supported_role(task)
+    limits = task.gates.max_output_difference.get(attempt.form, {})
+    found = output_evidence(
+        {
+            f"case {item.facts.number}": image
+            for item, image in zip(observed, seen.images, strict=True)
+        },
+        {name.removeprefix(f"{role}."): limit for name, limit in limits.items()},
+        Scope(candidate=candidate, role=role),
+    )
     outputs = [item.observation.outputs[attempt.title][executor] for item in observed]
     if seen.finite:
         if attempt.form == "float":
-            flips = _float_flips(task, attempt, observed, executor)
-            found += flip_evidence(len(observed), flips, candidate)
+            pairs = _pairs(task, observed, outputs)
+            shown = float_evidence(task, pairs, Scope(candidate=candidate), seen.shares)
+            # The source framework's truth and pictures are INT8's to show.
+            found += Evidence(claims=tuple(item for item in shown.claims if item.n))
         else:
             found += change_on(task, observed, outputs, candidate)
     return ExecutorEvidence(f"{executor.runtime} {executor.version}", executor.isa, advisory, found)
@@ -301,7 +309,7 @@ def change_on(
         candidate: How the claims name it.
     """
     gate = task.gates.classification
-    pairs = _pairs(task, observed, outputs)
+    pairs = _labelled(task, observed, outputs)
     if gate is None or not pairs:
         return Evidence()
     role, decode = supported_role(task)
@@ -309,63 +317,35 @@ def change_on(
     return change_evidence(gate, decode.labels, positive_label(task, role), pairs, scope)
 
 
-def _pairs(
+def _labelled(
     task: Task, observed: Sequence[Observed], outputs: Sequence[Mapping[str, Array]]
 ) -> tuple[PairedCase, ...]:
     """What FP32 and a variant say of the labelled cases."""
-    labelled = [
-        (item, given)
+    return tuple(pair for pair in _pairs(task, observed, outputs) if pair.truth is not None)
+
+
+def _pairs(
+    task: Task, observed: Sequence[Observed], outputs: Sequence[Mapping[str, Array]]
+) -> tuple[PairedCase, ...]:
+    """What FP32 and a variant say of every image."""
+    return tuple(
+        PairedCase(
+            facts.case,
+            facts.number,
+            item.truth,
+            facts.patient,
+            answer_of(task, facts, item.truth, item.observation.reference),
+            answer_of(task, facts, item.truth, given),
+        )
         for item, given in zip(observed, outputs, strict=True)
-        if item.truth is not None
-    ]
-    reference, variant = (
-        [answer_of(task, item.facts, item.truth, given) for item, given in side]
-        for side in ([(item, item.observation.reference) for item, _ in labelled], labelled)
+        for facts in (item.facts,)
     )
-    return paired(reference, variant)
 
 
 def decisions(shown: Evidence) -> Evidence:
     """What of an executor's evidence is about decisions, not about outputs."""
     claims = tuple(claim for claim in shown.claims if claim.scope.level != "output")
     return Evidence(claims=claims)
-
-
-def _float_flips(
-    task: Task, attempt: Attempt, observed: Sequence[Observed], executor: Executor
-) -> int:
-    """Decisions of FP32 that flip although the outputs are clear of any rounding."""
-    flips = 0
-    for item in observed:
-        reference = item.observation.reference
-        got = item.observation.outputs[attempt.title][executor]
-        difference = max(compare_outputs(got, reference).max_abs.values())
-        if label_of(task, got) != label_of(task, reference) and stable_under(
-            task, reference, dict.fromkeys(reference, 2 * difference)
-        ):
-            flips += 1
-    return flips
-
-
-def stable_under(task: Task, outputs: Mapping[str, Array], tolerance: Mapping[str, float]) -> bool:
-    """Whether no change of the outputs within a tolerance can change the decision.
-
-    Softmax, sigmoid and the identity are monotonic, so the worst change for a label raises
-    its own score and lowers the others, or the reverse; those corners are tried.
-    """
-    _, decode = supported_role(task)
-    label = label_of(task, outputs)
-    scores = np.asarray(outputs[decode.output], np.float64)
-    step = tolerance[decode.output]
-    for index in range(scores.shape[-1]):
-        for sign in (1.0, -1.0):
-            moved = scores - sign * step
-            moved[..., index] = scores[..., index] + sign * step
-            if decode.activation == "none":  # probabilities already
-                moved = np.clip(moved, 0.0, 1.0)
-            if label_of(task, {**outputs, decode.output: moved}) != label:
-                return False
-    return label is not None
 
 
 def record_on(
@@ -441,7 +421,7 @@ def _ladder(
 
     def on(executor: Executor) -> tuple[PairedCase, ...]:
         outputs = [item.observation.outputs[attempt.title][executor] for item in observed]
-        return _pairs(task, observed, outputs)
+        return _labelled(task, observed, outputs)
 
     found = {}
     for executor in executors:

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from medsdk.bundle import BundleWriter, KnownAnswer
 from medsdk.canonical import sha256_of
 from medsdk.decode import class_probabilities
+from medsdk.parity.float_rule import stable_under
 from medsdk.pipeline import preprocessor_of, supported_role
 from medsdk.pixels.ultrasound_regions import lone_b_mode_region
 from medsdk.tasks import Task
 from medsdk_export.errors import ExportRefusedError, InputsRefusedError, ReferenceMismatchError
 from medsdk_export.inputs import Case, decoded, explicit_little_endian, naming, open_case
-from medsdk_export.judging import Judgement, Observed, label_of, stable_under
+from medsdk_export.judging import Judgement, Observed, label_of
 from medsdk_export.reference_pixels import reference_tensor
 from medsdk_runtimes.contract import Array
 

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,11 @@ def test_the_protocol_of_a_good_bundle(bundle_dir: Path, vendor: Any) -> None:
     assert protocol.cases.by_label == {"none": 80, "tumour": 80}
     assert (protocol.cases.patients, protocol.cases.images) == (160, 160)
     assert protocol.unjudged == {}
+    tried = Counter(
+        {"fp32": "float", "int8-cpu": "cpu", "int8-gpu": "gpu"}[item["variant"]]
+        for item in json.loads(bundle.read("evidence/attempts.json"))["attempts"]
+    )
+    assert protocol.attempts == tried == {"float": 1, "cpu": 2, "gpu": 1}
     assert protocol.to_bytes() == bundle.read(PROTOCOL)
     # `medsdk evaluate` gives the same cases the same digest.
     there = identify_cases(device_cases(vendor.cases, task, LABELS), task)

@@ -12,11 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.stats import beta
 
+from medsdk.parity.float_rule import stable_under
 from medsdk.tasks import Task
 from medsdk_export.attempts import Attempt, Executor, Observation
 from medsdk_export.evidence import CaseFacts
-from medsdk_export.judging import Judgement, Observed, better, judge, label_of, stable_under
+from medsdk_export.judging import Judgement, Observed, better, judge, label_of
 
 Floats = NDArray[np.float32]
 ORT = Executor("onnxruntime", "1.0", "native")
@@ -173,7 +175,7 @@ def test_int8_is_held_to_its_own_graph_within_the_cap(task: Task) -> None:
 @pytest.mark.parametrize(
     ("give", "says"),
     [
-        (_off(2e-3), "leaves atol 0.0001, rtol 0.0001"),
+        (_off(2e-3), "leave atol 0.0001, rtol 0.0001"),
         (_off(math.nan), "NaN"),
         (lambda number, reference: {}, "missing"),
         (lambda number, reference: {"logits": reference, "more": reference}, "extra"),
@@ -195,6 +197,35 @@ def test_fp32_ships_without_cases_on_what_reproduces_it(task: Task) -> None:
     give = {ORT: _off(2.5e-4), OPENVINO: _off(3.5e-4)}
     found = _judge(task, FP32, 3, give, labelled=False)
     assert (found.status, found.targets) == ("shipped", ("onnxruntime",))
+
+
+def test_flips_of_fp32_are_published_and_those_that_no_rounding_makes_decide(task: Task) -> None:
+    for labelled in (True, False):
+        found = _judge(task, FP32, 300, {ORT: _flip(*range(12))}, labelled=labelled)
+        claims = {item.measure: item for item in found.evidence[0].evidence.claims[::-1]}
+        flips, outside = claims["flips"], claims["flips-outside-margin"]
+        assert (flips.n, flips.events, flips.verdict) == (300, 12, "advisory")
+        assert flips.bound is not None
+        assert flips.bound.high == pytest.approx(beta.ppf(0.95, 13, 288))
+        assert (outside.n, outside.events, outside.verdict) == (300, 12, "fail")
+        assert found.status == "rejected"
+    # 100 % is an output that is off by all that atol + rtol |b| allows: 3e-4 here.
+    near = _judge(task, FP32, 3, {ORT: _off(2.7e-4)}, labelled=False).evidence[0].evidence
+    (share,) = [item for item in near.claims if item.measure == "float-difference"]
+    assert share.value == pytest.approx(0.9, abs=1e-3)
+
+
+@pytest.mark.parametrize("form", [FP32, INT8], ids=["fp32", "int8"])
+def test_outputs_that_are_accounted_for_are_counted(form: Attempt, task: Task) -> None:
+    def extra(number: int, reference: Floats) -> Mapping[str, Floats]:
+        return {"logits": reference} | ({"more": reference} if number in (4, 7) else {})
+
+    for give, n, wrong in ((_same, 20, 0), (extra, 22, 2)):
+        shown = _judge(task, form, 20, {ORT: give}).evidence[0].evidence
+        (claim,) = [item for item in shown.claims if item.measure == "outputs"]
+        assert (claim.n, claim.events, claim.limit) == (n, n - wrong, 1.0)
+        assert claim.verdict == ("fail" if wrong else "pass")
+        assert ("case 5: output 'more' is extra" in claim.reason) == bool(wrong)
 
 
 @pytest.mark.parametrize("purpose", ["benchmark", "reference"])

@@ -116,7 +116,7 @@ def ask_of_phantom(
     )
     with Pipeline.open(bundle, candidate) as pipeline:
         checked = check_on_load(bundle, candidate, pipeline)
-        header = header_of(bundle, candidate, pipeline, cases)
+        header = header_of(bundle, candidate, pipeline.stage.session.effective, cases)
         answers = []
         for done, known in enumerate(cases.cases):
             progress("asking of the images", done, total)

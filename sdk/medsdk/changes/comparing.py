@@ -30,6 +30,7 @@ ABSENT = "absent"
 """What stands for a fact that one side lacks."""
 
 _THINGS: tuple[ChangedThing, ...] = get_args(ChangedThing)
+_READ_BACK: tuple[ChangedThing, ...] = ("runtime-version", "device", "precision")
 _NAMED_TENSORS = 3
 _NOT_OF_THE_MACHINE = ("onnxruntime", "openvino", "tensorrt")
 _DIGITS = 16
@@ -64,8 +65,11 @@ class Side:
     facts: Facts
     graphs: Mapping[str, GraphIdentity]
 
-    def __or__(self, facts: Facts) -> Side:
-        return Side({**self.facts, **facts}, self.graphs)
+    @property
+    def asked(self) -> Side:
+        """The same without what only a session that opened says."""
+        facts = {key: text for key, text in self.facts.items() if key[0] not in _READ_BACK}
+        return Side(facts, self.graphs)
 
 
 def changes_between(before: Side, after: Side) -> tuple[Change, ...]:

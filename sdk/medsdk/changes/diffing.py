@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,6 @@ from medsdk.bundle.change_envelope import ChangeEnvelope
 from medsdk.bundle.reading import Bundle
 from medsdk.canonical import timestamp
 from medsdk.changes.comparing import (
-    Facts,
     Side,
     bundle_side,
     candidate_facts,
@@ -23,7 +22,7 @@ from medsdk.changes.comparing import (
 from medsdk.changes.envelope import Judgement, judge_by_envelope, judge_by_gates
 from medsdk.changes.errors import NotComparableError
 from medsdk.changes.running import Pins, Progress, answered, candidate_pairs, cases_of
-from medsdk.changes.sides import Answered, pair_evidence
+from medsdk.changes.sides import Answered, Unasked, pair_evidence
 from medsdk.evaluation.answers import AnswersHeader
 from medsdk.evaluation.cases import CaseSet
 from medsdk.evaluation.running import title_of
@@ -79,14 +78,21 @@ class _Pair:
     """Two candidates on the same cases.
 
     Attributes:
-        before: The approved side; a text where it could not be asked.
-        after: The other; a text where it could not be asked.
+        before: The approved side.
+        after: The other.
         title: How claims name the second.
     """
 
-    before: Answered | str
-    after: Answered | str
+    before: Answered | Unasked
+    after: Answered | Unasked
     title: str
+
+    def sides(self, described: Callable[[AnswersHeader], Side]) -> tuple[Side, Side]:
+        """What both say; without what is read back where one of them did not answer."""
+        one, two = described(self.before.header), described(self.after.header)
+        if isinstance(self.before, Answered) and isinstance(self.after, Answered):
+            return one, two
+        return one.asked, two.asked
 
 
 def diff(request: DiffRequest, progress: Progress) -> Diff:
@@ -189,7 +195,7 @@ def _ask(
     cases: CaseSet,
     side: str,
     progress: Progress,
-) -> Answered | str:
+) -> Answered | Unasked:
     return answered(
         bundle,
         candidate,
@@ -217,9 +223,7 @@ def _bundle_changes(
         before, after = Side({}, {}), Side({}, {})
     found: dict[Change, None] = dict.fromkeys(changes_between(before, after))
     for pair in pairs:
-        if isinstance(pair.before, Answered) and isinstance(pair.after, Answered):
-            one, two = (_candidate_side(side.header) for side in (pair.before, pair.after))
-            found |= dict.fromkeys(changes_between(one, two))
+        found |= dict.fromkeys(changes_between(*pair.sides(_candidate_side)))
     unjudged = [
         _unjudged(place)
         for place, graph in after.graphs.items()
@@ -245,24 +249,21 @@ def _unjudged(place: str) -> Claim:
 def _header_changes(pairs: Iterable[_Pair]) -> tuple[Change, ...]:
     found: dict[Change, None] = {}
     for pair in pairs:
-        if isinstance(pair.before, Answered) and isinstance(pair.after, Answered):
-            one, two = (header_side(side.header) for side in (pair.before, pair.after))
-            found |= dict.fromkeys(changes_between(one, two))
+        found |= dict.fromkeys(changes_between(*pair.sides(header_side)))
     return tuple(found)
 
 
 def _candidate_side(header: AnswersHeader) -> Side:
-    facts: Facts = candidate_facts(header)
-    return Side(facts, {})
+    return Side(candidate_facts(header), {})
 
 
 def _evidence(pairs: Iterable[_Pair], gate: ClassificationGate) -> Evidence:
     found = Evidence()
     for pair in pairs:
-        if isinstance(pair.before, str):
-            found += _not_asked(pair, pair.before, "the approved side", "not-conclusive")
-        elif isinstance(pair.after, str):
-            found += _not_asked(pair, pair.after, "the second side", "fail")
+        if isinstance(pair.before, Unasked):
+            found += _not_asked(pair, pair.before.problem, "the approved side", "not-conclusive")
+        elif isinstance(pair.after, Unasked):
+            found += _not_asked(pair, pair.after.problem, "the second side", "fail")
         else:
             found += pair_evidence(pair.before, pair.after, gate, pair.title)
     return found

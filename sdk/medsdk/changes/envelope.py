@@ -37,12 +37,12 @@ def judge_by_gates(changes: Sequence[Change], evidence: Evidence) -> Judgement:
             where nothing was run.
 
     Returns:
-        `fail` for gates that changed under an equal version; `pass` where nothing differs and
-        nothing speaks against it; else the verdict of the evidence.
+        `fail` for gates that changed under an equal version; `pass` where nothing differs, both
+        sides were asked and nothing speaks against it; else the verdict of the evidence.
     """
     silent = silent_gates(changes)
     verdict, reasons = evidence.verdict, evidence.reasons
-    if not changes and verdict != "fail":
+    if not changes and not _unasked(evidence) and verdict != "fail":
         verdict, reasons = "pass", ()
     if silent:
         verdict = "fail"
@@ -69,7 +69,7 @@ def judge_by_envelope(
         `outside` for a forbidden change, gates that changed under an equal version, or a limit
         that is exceeded on the declared cases; `undecidable` on other cases, on too few, or
         where the evidence is not conclusive; else `inside`. Without any change it is inside
-        unless the evidence fails.
+        unless the evidence fails or a side could not be asked.
     """
     marked = tuple(
         change.model_copy(update={"allowed": change.what in envelope.may_change})
@@ -84,12 +84,13 @@ def judge_by_envelope(
             f"{', '.join(envelope.may_change)}",
         )
     open_questions: list[str] = []
-    if changes and cases_sha256 != envelope.cases_sha256:
+    to_show = bool(changes) or _unasked(evidence)
+    if to_show and cases_sha256 != envelope.cases_sha256:
         open_questions.append(
             "the change was judged on other cases than the envelope names: "
             f"{cases_sha256[:16] or 'none'}, not {envelope.cases_sha256[:16]}"
         )
-    if changes and cases < envelope.min_cases:
+    if to_show and cases < envelope.min_cases:
         open_questions.append(
             f"{cases} cases are too few: the envelope asks for {envelope.min_cases}"
         )
@@ -99,10 +100,18 @@ def judge_by_envelope(
             for claim in evidence.claims
             if claim.verdict == "fail"
         ]
-    elif changes and evidence.verdict != "pass":
+    elif to_show and evidence.verdict != "pass":
         open_questions += evidence.reasons or ("nothing was measured",)
     place: EnvelopeAnswer = "outside" if against else "undecidable" if open_questions else "inside"
     return Judgement(VERDICT_OF_ENVELOPE[place], (*against, *open_questions), marked, place)
+
+
+def _unasked(evidence: Evidence) -> bool:
+    """Whether a side did not answer: that it is like the other was then not seen."""
+    return any(
+        claim.measure == "known-answers" and claim.verdict == "not-conclusive"
+        for claim in evidence.claims
+    )
 
 
 def silent_gates(changes: Sequence[Change]) -> tuple[str, ...]:

@@ -9,11 +9,11 @@ from pathlib import Path
 from medsdk.bundle.manifest import Manifest
 from medsdk.bundle.reading import Bundle
 from medsdk.canonical import sha256_of
-from medsdk.changes.sides import Answered
+from medsdk.changes.sides import Answered, Unasked
 from medsdk.evaluation.answers import read_answers
 from medsdk.evaluation.calibration import calibration_images
 from medsdk.evaluation.cases import Case, CaseSet, identify_cases, read_cases
-from medsdk.evaluation.running import AskedCandidate, run_candidate
+from medsdk.evaluation.running import AskedCandidate, header_of, run_candidate
 from medsdk.parity.known_answers import answer_roi
 from medsdk.pipeline import supported_role
 from medsdk.plan.candidate import DEFAULT_RUNTIME, Candidate, default_candidate
@@ -123,7 +123,7 @@ def answered(
     *,
     fresh: bool,
     phase: str,
-) -> Answered | str:
+) -> Answered | Unasked:
     """Ask a candidate of every case; goes on where an earlier run stopped.
 
     Args:
@@ -136,8 +136,7 @@ def answered(
         phase: What progress calls it.
 
     Returns:
-        Its answers, or why it could not be asked: it does not open, or does not reproduce the
-        bundle's known answers.
+        Its answers, or why it could not be asked.
 
     Raises:
         MedsdkError: As `run_candidate`.
@@ -146,7 +145,7 @@ def answered(
         bundle, AskedCandidate(candidate), cases, out, progress, fresh=fresh, phase=phase
     )
     if ran.path is None:
-        return ran.problem
+        return Unasked(header_of(bundle, candidate, None, cases), ran.problem)
     return Answered(*read_answers(ran.path))
 
 

@@ -16,6 +16,7 @@ from medsdk.parity.classification import change_evidence
 from medsdk.parity.errors import UnitRefusedError
 from medsdk.parity.evidence import Claim, Evidence, Level, Scope
 from medsdk.parity.levels import at_level
+from medsdk.parity.no_result import no_result
 from medsdk.parity.pairing import paired
 from medsdk.tasks.decoding import Decision, Rule, ThresholdRule
 from medsdk.tasks.gates import ClassificationGate
@@ -41,6 +42,19 @@ class Answered:
     def patients(self) -> int:
         """How many different patients."""
         return len({answer.patient for answer in self.answers})
+
+
+@dataclass(frozen=True)
+class Unasked:
+    """A candidate that answered nothing.
+
+    Attributes:
+        header: What was asked for; of what is read back of a session it says nothing.
+        problem: Why: it does not open, or does not reproduce the bundle's known answers.
+    """
+
+    header: AnswersHeader
+    problem: str
 
 
 def read_side(path: Path) -> Bundle | Answered:
@@ -84,9 +98,10 @@ def pair_evidence(
     """
     header = before.header
     scope = Scope(candidate=candidate)
-    found = change_evidence(
-        gate, header.labels, header.positive, paired(before.answers, after.answers), scope
-    )
+    pairs = paired(before.answers, after.answers)
+    shared = {pair.case for pair in pairs if pair.reference.status == "error"}
+    found = Evidence(claims=(no_result(after.answers, shared, scope),))
+    found += change_evidence(gate, header.labels, header.positive, pairs, scope)
     levels: tuple[tuple[Level, bool], ...] = (
         ("lesion", any(answer.lesion is not None for answer in before.answers)),
         ("study", all(answer.study is not None for answer in before.answers)),
@@ -95,7 +110,7 @@ def pair_evidence(
         if known and (level == "lesion" or level == "study"):
             wider = scope.model_copy(update={"level": level})
             try:
-                pairs = paired(
+                units = paired(
                     at_level(before.answers, level, before.decide),
                     at_level(after.answers, level, after.decide),
                 )
@@ -105,7 +120,8 @@ def pair_evidence(
                 )
                 found += Evidence(claims=(claim,))
                 continue
-            found += _reported(change_evidence(gate, header.labels, header.positive, pairs, wider))
+            change = change_evidence(gate, header.labels, header.positive, units, wider)
+            found += change.as_advice()
     return found
 
 
@@ -142,12 +158,6 @@ def _at_odds(got: str) -> AnswersUnreadableError:
         expected="a file as `medsdk evaluate` writes it",
         remedy="make the answers again",
     )
-
-
-def _reported(evidence: Evidence) -> Evidence:
-    """The same, deciding nothing."""
-    claims = (claim.model_copy(update={"verdict": "advisory"}) for claim in evidence.claims)
-    return evidence.model_copy(update={"claims": tuple(claims)})
 
 
 def _starts_as_answers(path: Path) -> bool:

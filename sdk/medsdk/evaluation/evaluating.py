@@ -20,6 +20,7 @@ from medsdk.evaluation.running import (
     Progress,
     Ran,
     choose_candidates,
+    is_fp32,
     run_candidate,
     unanswered,
 )
@@ -194,7 +195,7 @@ def _report(
     compared = any(not item.asked.reference and item.path is not None for item in ran)
     if compared and reference is None:
         found += _without_reference(len(judge.cases.cases))
-    if compared:
+    if any(not is_fp32(item.asked.candidate) and item.path is not None for item in ran):
         found += judge.isa_ladder() + judge.requirements()
     found += _without_truth(judge.cases)
     return Report(

@@ -13,14 +13,16 @@ from medsdk.evaluation.cases import CaseSet
 from medsdk.evaluation.running import Ran, is_fp32, title_of
 from medsdk.parity.classification import change_evidence, metric_evidence
 from medsdk.parity.errors import UnitRefusedError
-from medsdk.parity.evidence import Bound, Claim, Evidence, Measure, Scope
+from medsdk.parity.evidence import Claim, Evidence, Measure, Scope
+from medsdk.parity.float_rule import float_evidence
+from medsdk.parity.isa_ladder import isa_ladder
 from medsdk.parity.levels import at_level
+from medsdk.parity.no_result import no_result
 from medsdk.parity.pairing import PairedCase, paired
 from medsdk.parity.protocol import positive_label
 from medsdk.parity.statistics import cases_needed
 from medsdk.pipeline import supported_role
 from medsdk.plan.candidate import Candidate
-from medsdk.tasks.gates import FloatGate
 from medsdk.tasks.schema import Task
 
 METRICS: tuple[Measure, ...] = (
@@ -32,8 +34,6 @@ METRICS: tuple[Measure, ...] = (
 """What needs a truth."""
 
 UnitLevel = Literal["slice", "lesion", "study"]
-
-_NAMED = 5
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Judge:
     task: Task
     cases: CaseSet
     advisory: bool = False
-    _flips: dict[str, tuple[Candidate, int, int]] = field(default_factory=dict)
+    _pairs: dict[str, tuple[Candidate, tuple[PairedCase, ...]]] = field(default_factory=dict)
 
     @property
     def levels(self) -> tuple[UnitLevel, ...]:
@@ -80,7 +80,7 @@ class Judge:
             scope = Scope(label=label)
             claims.append(_count(scope, len(chosen), patients, 1, f"a figure of {label!r}"))
         found = Evidence(claims=tuple(claims))
-        return as_advice(found) if self.advisory else found
+        return found.as_advice() if self.advisory else found
 
     def of(
         self, ran: Ran, answers: Sequence[Answer], reference: Sequence[Answer] | None
@@ -106,7 +106,7 @@ class Judge:
             for column in self.cases.strata:
                 for value in sorted({item.strata[column] for item in answers}):
                     found += self._stratum(column, value, ran, answers, reference)
-        return as_advice(found) if self.advisory or ran.asked.advisory else found
+        return found.as_advice() if self.advisory or ran.asked.advisory else found
 
     def _asked(self, ran: Ran, answers: Sequence[Answer]) -> Iterator[Claim]:
         """Whether it could be asked at all, and of every case."""
@@ -134,19 +134,7 @@ class Judge:
         if not answers:
             return
         unreadable = {item.id for item in self.cases.cases if item.error}
-        failed = [item for item in answers if item.status == "error"]
-        own = [item for item in failed if item.case not in unreadable]
-        without = sum(item.status != "ok" for item in answers)
-        yield Claim(
-            measure="no-result",
-            scope=scope,
-            n=len(answers),
-            patients=self.cases.patients,
-            events=without,
-            value=without / len(answers),
-            verdict="fail" if own else "not-conclusive" if failed else "pass",
-            reason=_errors(ran.title, own or failed, len(answers)) if failed else "",
-        )
+        yield no_result(answers, unreadable, scope)
 
     def _at(
         self,
@@ -169,17 +157,12 @@ class Judge:
         if others is None:
             return found
         pairs = paired(others, units)
-        change = self._change(pairs, scope)
         if level != "slice":
-            return found + as_advice(change)
-        for claim in change.claims:
-            if claim.measure == "flips" and not claim.scope.label:
-                candidate = ran.asked.candidate
-                flips = claim.events or 0
-                self._flips[ran.title] = (candidate, flips, claim.n)
+            return found + self._change(pairs, scope).as_advice()
         if is_fp32(ran.asked.candidate):
-            change += Evidence(claims=(float_difference(self.task.gates.fp32, pairs, scope),))
-        return found + change
+            return found + float_evidence(self.task, pairs, scope)
+        self._pairs[ran.title] = (ran.asked.candidate, pairs)
+        return found + self._change(pairs, scope)
 
     def _stratum(
         self,
@@ -204,7 +187,7 @@ class Judge:
             others = [item for item in reference if item.case in ids]
             found += self._change(paired(others, group), scope)
         # Pictures of the whole are enough; each stratum's would multiply the page.
-        return Evidence(claims=as_advice(found).claims)
+        return Evidence(claims=found.as_advice().claims)
 
     def _metrics(self, answers: Sequence[Answer], scope: Scope) -> Evidence:
         labelled = [item for item in answers if item.truth is not None]
@@ -242,83 +225,25 @@ class Judge:
         return positive_label(self.task, role)
 
     def isa_ladder(self) -> Evidence:
-        """Whether flips rise on a lower instruction set; after every candidate was judged."""
-        limit = self.task.gates.isa_ladder.max_flip_rate_rise
+        """Whether INT8 flips more on a lower instruction set; after every candidate was judged."""
+        gate = self.task.gates.classification
+        _, decode = supported_role(self.task)
         claims = []
-        for title, (candidate, flips, n) in self._flips.items():
-            top = self._flips.get(title_of(replace(candidate, isa="native")))
-            if candidate.isa == "native" or top is None:
-                continue
-            rise = (flips - top[1]) / n
-            said = f"{title}: flips rise by {rise:.2%} over native, the gate is {limit:.2%}"
-            claims.append(
-                Claim(
-                    measure="isa-ladder",
-                    scope=Scope(candidate=title),
-                    n=n,
-                    patients=self.cases.patients,
-                    events=flips,
-                    value=rise,
-                    limit=limit,
-                    verdict="pass" if rise <= limit else "fail",
-                    reason="" if rise <= limit else said,
+        for title, (candidate, pairs) in self._pairs.items():
+            _, native = self._pairs.get(title_of(replace(candidate, isa="native")), (None, ()))
+            if gate is not None and candidate.isa != "native" and native:
+                claims.append(
+                    isa_ladder(
+                        self.task.gates.isa_ladder.max_flip_rate_rise,
+                        gate.confidence,
+                        decode.labels,
+                        native,
+                        pairs,
+                        Scope(candidate=title),
+                    )
                 )
-            )
         found = Evidence(claims=tuple(claims))
-        return as_advice(found) if self.advisory else found
-
-
-def as_advice(evidence: Evidence) -> Evidence:
-    """The same evidence, deciding nothing; its reasons stay."""
-    claims = tuple(claim.model_copy(update={"verdict": "advisory"}) for claim in evidence.claims)
-    return Evidence(claims=claims, charts=evidence.charts, worst=evidence.worst)
-
-
-def float_difference(gate: FloatGate, pairs: Sequence[PairedCase], scope: Scope) -> Claim:
-    """Every small output of FP32 on one runtime against FP32 on the reference's.
-
-    Args:
-        gate: `|a - b| <= atol + rtol |b|`, b being the reference's.
-        pairs: One a case.
-        scope: Of which candidate.
-
-    Returns:
-        The claim; its value is the largest difference, in the output's own unit.
-    """
-    worst, excess, n = 0.0, [], 0
-    for pair in pairs:
-        ours, theirs = pair.variant.outputs, pair.reference.outputs
-        if ours.keys() != theirs.keys() or any(
-            len(ours[name]) != len(values) for name, values in theirs.items()
-        ):
-            excess.append(pair.variant.number)
-            continue
-        n += bool(ours)
-        distances = [
-            (abs(a - b), gate.atol + gate.rtol * abs(b))
-            for name, values in theirs.items()
-            for a, b in zip(ours[name], values, strict=True)
-        ]
-        worst = max([worst, *(distance for distance, _ in distances)])
-        if any(distance > allowed for distance, allowed in distances):
-            excess.append(pair.variant.number)
-    named = ", ".join(f"case {number}" for number in excess[:_NAMED])
-    said = (
-        f"{scope.candidate}: outputs of {len(excess)} of {len(pairs)} cases leave atol "
-        f"{gate.atol:g}, rtol {gate.rtol:g} of the reference: {named}"
-    )
-    return Claim(
-        measure="output-difference",
-        scope=scope.model_copy(update={"level": "output"}),
-        n=n,
-        events=len(excess),
-        value=worst,
-        unit="output",
-        bound=Bound(high=worst, method="extremes"),
-        limit=gate.atol,
-        verdict="fail" if excess else "pass" if n else "not-run",
-        reason=said if excess else "" if n else "no output is small enough to be kept",
-    )
+        return found.as_advice() if self.advisory else found
 
 
 def _count(scope: Scope, n: int, patients: int, needed: int, what: str) -> Claim:
@@ -335,9 +260,3 @@ def _count(scope: Scope, n: int, patients: int, needed: int, what: str) -> Claim
         verdict="pass" if n >= needed else "not-conclusive",
         reason="" if n >= needed else f"{where}{n} cases, {what} needs {needed}",
     )
-
-
-def _errors(title: str, failed: Sequence[Answer], n: int) -> str:
-    named = ", ".join(f"case {item.number} ({item.reason})" for item in failed[:_NAMED])
-    more = "" if len(failed) <= _NAMED else f" and {len(failed) - _NAMED} more"
-    return f"{title}: {len(failed)} of {n} cases ended in an error: {named}{more}"

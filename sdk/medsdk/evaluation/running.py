@@ -25,10 +25,10 @@ from medsdk.evaluation.errors import AnswersMismatchError
 from medsdk.parity.known_answers import check_on_load
 from medsdk.parity.protocol import positive_label
 from medsdk.parity.verification import asked_candidates
-from medsdk.pipeline import Pipeline, supported_role, variant_file
+from medsdk.pipeline import Pipeline, preprocessor_of, supported_role, variant_file
 from medsdk.plan.candidate import DEFAULT_RUNTIME, DEFAULT_VARIANT, Candidate
 from medsdk.results.documents import BundleIdentity, NetworkChoice, SettingsDocument
-from medsdk_runtimes.contract import Array
+from medsdk_runtimes.contract import Array, Effective
 from medsdk_runtimes.errors import MedsdkError, OutputMismatchError
 from medsdk_runtimes.graph_digests import graph_digests
 from medsdk_runtimes.machine import identify
@@ -178,7 +178,7 @@ def run_candidate(
                 known = check_on_load(bundle, candidate, pipeline)
             except MedsdkError as error:
                 return Ran(asked, None, title, problem=f"{error.code}: {error}")
-        header = header_of(bundle, candidate, pipeline, cases)
+        header = header_of(bundle, candidate, pipeline.stage.session.effective, cases)
         path = out / ANSWERS / f"{_file_name(title)}.jsonl"
         with AnswersWriter.open(path, header, fresh=fresh) as writer:
             _check_rows(writer.done, cases)
@@ -241,35 +241,46 @@ def unanswered(known: KnownCase) -> Answer:
 
 
 def header_of(
-    bundle: Bundle, candidate: Candidate, pipeline: Pipeline, cases: CaseSet
+    bundle: Bundle, candidate: Candidate, effective: Effective | None, cases: CaseSet
 ) -> AnswersHeader:
-    """Who answers, and by what contract."""
+    """Who answers, and by what contract.
+
+    Args:
+        bundle: The opened bundle.
+        candidate: Of it.
+        effective: What was read back of its session; None where it did not open: the header then
+            says what was asked for.
+        cases: Of what it is asked.
+    """
     manifest = bundle.manifest
-    task, stage = manifest.task, pipeline.stage
-    effective = stage.session.effective
+    task = manifest.task
+    role, decode = supported_role(task)
     machine = identify()
     decision = task.decision.model_dump(mode="json")
-    file = variant_file(manifest, candidate, stage.role)
+    file = variant_file(manifest, candidate, role)
     digests = graph_digests(bundle.read(file))
     return AnswersHeader(
         bundle=BundleIdentity(name=manifest.name, version=manifest.version, sha256=bundle.sha256),
         notice=manifest.notice,
         task={"id": task.id, "version": task.version},
         decision=canonical_json(decision).decode().strip(),
-        labels=tuple(stage.decode.labels),
-        positive=positive_label(task, stage.role),
+        labels=tuple(decode.labels),
+        positive=positive_label(task, role),
         gates=task.gates,
         thresholds={name: item.value for name, item in task.thresholds.items()},
-        preprocessing={stage.role: stage.preprocessor.digest},
-        networks_sha256={stage.role: manifest.files[file].sha256},
-        topology_sha256={stage.role: digests.topology},
-        weights_sha256={stage.role: digests.weights},
+        preprocessing={role: preprocessor_of(task, task.networks[role]).digest},
+        networks_sha256={role: manifest.files[file].sha256},
+        topology_sha256={role: digests.topology},
+        weights_sha256={role: digests.weights},
         runtime=candidate.runtime,
-        runtime_version=effective.version,
-        device=effective.device,
+        runtime_version="" if effective is None else effective.version,
+        device=candidate.device if effective is None else effective.device,
         networks={
-            role: NetworkChoice(variant=choice.variant, precision=effective.precision)
-            for role, choice in candidate.networks.items()
+            name: NetworkChoice(
+                variant=choice.variant,
+                precision=choice.precision if effective is None else effective.precision,
+            )
+            for name, choice in candidate.networks.items()
         },
         settings=SettingsDocument(threads=candidate.threads, isa=candidate.isa),
         machine=machine_facts(machine),

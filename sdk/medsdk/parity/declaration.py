@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, Self
 
-from pydantic import NonNegativeInt, ValidationError
+from pydantic import NonNegativeInt, PositiveInt, ValidationError
 
 from medsdk._refusals import BundleUnreadableError, UndecidableGateError
 from medsdk._version import __version__
@@ -64,6 +64,8 @@ class Protocol(Strict):
         requirements: What each gate needs and how much of it there is.
         cases: The cases, counted.
         unjudged: Form to why no variant of it can ship, whatever is measured.
+        attempts: Form to how many graphs are tried, each of which is judged on the same cases by
+            every runtime that is here; none where nobody said.
     """
 
     format_version: FormatVersion = FORMAT_VERSION
@@ -76,16 +78,24 @@ class Protocol(Strict):
     requirements: tuple[Requirement, ...]
     cases: CaseSet
     unjudged: dict[Form, tuple[str, ...]]
+    attempts: dict[Form, PositiveInt] = {}
     optional: tuple[str, ...] = ()
 
     @classmethod
-    def declare(cls, task: Task, needs: Sequence[Requirement], cases: CaseSet) -> Self:
+    def declare(
+        cls,
+        task: Task,
+        needs: Sequence[Requirement],
+        cases: CaseSet,
+        attempts: Mapping[Form, int],
+    ) -> Self:
         """The protocol of a task and its cases, now.
 
         Args:
             task: Its gates are those in force.
             needs: `requirements` of the task and these cases.
             cases: The cases.
+            attempts: Form to how many graphs are tried.
         """
         return cls(
             task={"id": task.id, "version": task.version},
@@ -96,6 +106,7 @@ class Protocol(Strict):
             requirements=tuple(needs),
             cases=cases,
             unjudged=unjudged_forms(task, needs),
+            attempts=dict(attempts),
         )
 
     def to_bytes(self) -> bytes:

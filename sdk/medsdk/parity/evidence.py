@@ -19,9 +19,11 @@ Measure = Literal[
     "cases",
     "outputs",
     "output-difference",
+    "float-difference",
     "known-answers",
     "stored-value",
     "flips",
+    "flips-outside-margin",
     "flips-to-positive",
     "flips-to-negative",
     "patients-with-flips",
@@ -292,6 +294,11 @@ class Evidence(Strict):
             for claim in self.claims
             if claim.verdict == verdict and claim.reason
         )
+
+    def as_advice(self) -> Evidence:
+        """The same, deciding nothing; its reasons stay."""
+        claims = (claim.model_copy(update={"verdict": "advisory"}) for claim in self.claims)
+        return self.model_copy(update={"claims": tuple(claims)})
 
     def __add__(self, other: Evidence) -> Evidence:
         return Evidence(

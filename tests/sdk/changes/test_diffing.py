@@ -20,12 +20,18 @@ from medsdk.errors import (
     AnswersMismatchError,
     AnswersUnreadableError,
     BundleUnreadableError,
+    GraphRefusedError,
+    KnownAnswerFailedError,
     NotComparableError,
     UnpairedResultsError,
     VariantUnavailableError,
 )
+from medsdk.evaluation import running
 from medsdk.evaluation.answers import Answer, write_answers
 from medsdk.parity.evidence import Claim
+from medsdk.parity.known_answers import check_on_load
+from medsdk.pipeline import Pipeline
+from medsdk.plan.candidate import Candidate
 from medsdk.reports.report import Report
 from tests.sdk.changes.documents import answers, header
 
@@ -197,9 +203,47 @@ def test_a_first_side_that_misses_its_known_answers_decides_nothing(differ, bund
     assert "the approved side could not be asked" in report.reasons[0]
 
 
+@pytest.mark.parametrize("opens", [True, False])
+def test_what_was_asked_differs_though_the_approved_side_never_answered(
+    differ, bundle_dir, few, tmp_path, monkeypatch, opens
+):
+    """Two candidates of one bundle, and a bundle against answers: neither is the same."""
+    differ(bundle_dir, bundle_dir, INT8, cases=few, place="elsewhere")
+    (path,) = (tmp_path / "elsewhere/b").rglob("*.jsonl")
+    if opens:
+
+        def check(bundle: Bundle, candidate: Candidate, pipeline: Any) -> int:
+            if candidate.networks["filter"].variant == "fp32":
+                raise KnownAnswerFailedError("this machine does not reproduce a known answer")
+            return check_on_load(bundle, candidate, pipeline)
+
+        monkeypatch.setattr(running, "check_on_load", check)
+    else:
+        real_open = Pipeline.open
+
+        def refuse(bundle: Bundle, candidate: Candidate) -> Pipeline:
+            if candidate.networks["filter"].variant == "fp32":
+                raise GraphRefusedError("the runtime does not take the graph")
+            return real_open(bundle, candidate)
+
+        monkeypatch.setattr(Pipeline, "open", staticmethod(refuse))
+    for report in (
+        differ(bundle_dir, bundle_dir, FP32, INT8),
+        differ(bundle_dir, path, FP32, cases=few),
+    ):
+        assert report.verdict == "not-conclusive"
+        assert "the approved side could not be asked" in report.reasons[0]
+        found = [(item.what, item.before, item.after) for item in report.changes]
+        assert ("variant", "fp32", "int8-cpu") in found
+        assert {what for what, *_ in found} <= {"variant", "precision"}
+    (same,) = {differ(bundle_dir, bundle_dir, FP32, cases=few).verdict}
+    assert same == "not-conclusive"  # nothing differs, and nothing was seen
+
+
 def _threshold(value: float) -> Edit:
     def change(_: Path, manifest: dict[str, Any]) -> None:
         manifest["task"]["thresholds"]["tumour-probability"]["value"] = value
+        manifest["decision_probes"] = []  # they were made for the other threshold
 
     return change
 
@@ -331,6 +375,27 @@ def test_two_machines_that_decide_otherwise(differ, machines):
     flips = _claim(report, "flips")
     assert (report.verdict, flips.events, flips.n) == ("fail", 15, 300)
     assert {item.number for item in report.evidence.worst} <= set(range(2, 31, 2))
+
+
+@pytest.mark.parametrize("both", [True, False])
+def test_errors_do_not_only_shrink_the_number_of_cases(differ, machines, both):
+    one = answers(PROBABILITIES)
+    lost: dict[str, Any] = {
+        "status": "error",
+        "label": None,
+        "probabilities": {},
+        "reason": "inference-failed",
+    }
+    two = tuple(
+        item.model_copy(update=lost) if item.number <= 3 else item
+        for item in answers(PROBABILITIES)
+    )
+    report = differ(*machines(two if both else one, two))
+    claim = _claim(report, "no-result")
+    assert (claim.n, claim.events) == (300, 3)
+    assert claim.verdict == ("not-conclusive" if both else "fail")
+    assert "3 of 300 cases ended in an error: case 1 (inference-failed)" in claim.reason
+    assert report.verdict == claim.verdict
 
 
 def test_answers_of_other_cases_are_refused(differ, machines):

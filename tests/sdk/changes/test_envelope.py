@@ -99,6 +99,17 @@ def test_without_a_change_it_is_inside_whatever_the_cases_unless_the_evidence_fa
     assert judge_by_envelope(ENVELOPE, [], BAD, "", 0).envelope == "outside"
 
 
+def test_a_side_that_was_not_asked_is_not_the_same_though_nothing_is_known_to_differ():
+    unasked = Claim(measure="known-answers", n=0, verdict="not-conclusive", reason="not opened")
+    evidence = GOOD + Evidence(claims=(unasked,))
+    for cases, count in ((CASES, 300), ("", 0)):
+        found = judge_by_envelope(ENVELOPE, [], evidence, cases, count)
+        assert (found.envelope, found.verdict) == ("undecidable", "not-conclusive")
+        assert "not opened" in found.reasons
+    found = judge_by_gates([], evidence)
+    assert (found.verdict, found.reasons) == ("not-conclusive", ("not opened",))
+
+
 def test_gates_that_change_need_another_version_with_an_envelope_and_without():
     envelope = ChangeEnvelope.model_validate(_document(may_change=("gates", "version")))
     silent, told = [_change("gates")], [_change("gates"), _change("version")]

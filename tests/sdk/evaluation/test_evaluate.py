@@ -389,6 +389,29 @@ def test_flips_that_rise_on_an_older_instruction_set_fail(
     assert claim.scope.candidate == "openvino avx2 int8-cpu"
     assert (claim.events, claim.n, claim.value) == (2, CASES, 2 / CASES)
     assert (claim.verdict, claim.limit) == ("fail", 0.01)
+    assert claim.bound is not None
+
+
+def test_a_ladder_without_one_case_that_was_compared_is_open(
+    bundle: Bundle, run: Any, tmp_path: Path
+) -> None:
+    found = run()
+    _, answers = read_answers(tmp_path / "out/answers/onnxruntime-fp32.jsonl")
+    lost: dict[str, Any] = {
+        "status": "error",
+        "label": None,
+        "probabilities": {},
+        "outputs": {},
+        "reason": "x",
+    }
+    errors = [item.model_copy(update=lost) for item in answers]
+    judge = Judge(bundle.manifest.task, found.cases)
+    networks = {"filter": Choice("int8-cpu", "int8")}
+    for isa in ("native", "avx2"):
+        candidate = Candidate("openvino", "CPU", networks, 1, isa)
+        judge.of(Ran(AskedCandidate(candidate), tmp_path, title_of(candidate), 6), errors, errors)
+    (claim,) = judge.isa_ladder().claims
+    assert (claim.n, claim.value, claim.verdict) == (0, None, "not-conclusive")
 
 
 def test_float_outputs_that_differ_are_seen(run: Any, tmp_path: Path) -> None:
@@ -401,10 +424,35 @@ def test_float_outputs_that_differ_are_seen(run: Any, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere.jsonl"
     write_answers(elsewhere, header, (*answers[:3], moved, *answers[4:]))
     found = run(variants=("fp32",), reference=elsewhere)
-    (claim,) = claims(found, "output-difference", level="output")
-    assert (claim.verdict, claim.events) == ("fail", 1)
-    assert claim.value == pytest.approx(0.01)
+    (claim,) = claims(found, "float-difference", level="output")
+    assert (claim.verdict, claim.events, claim.n, claim.limit) == ("fail", 1, CASES, 1.0)
+    shares = [0.01 / (1e-4 + 1e-4 * abs(value + 0.01)) for value in _logits(answers[3])]
+    assert claim.value == pytest.approx(max(shares))
     assert "case 4" in claim.reason
+
+
+def test_few_cases_are_enough_for_fp32_that_is_the_same(run: Any, table: Any) -> None:
+    """The gate of INT8, which takes 149 cases, does not judge FP32 on another runtime."""
+    found = run(table(16), runtimes=(), variants=("fp32",), isas=("native",))
+    assert len(found.report.candidates) > 1
+    assert (found.report.verdict, found.report.reasons) == ("pass", ())
+    (flips,) = claims(found, "flips", candidate="openvino fp32")
+    assert (flips.verdict, flips.n, flips.events) == ("advisory", 16, 0)
+    assert flips.bound is not None
+    (outside,) = claims(found, "flips-outside-margin", candidate="openvino fp32")
+    assert (outside.verdict, outside.events) == ("pass", 0)
+
+
+def test_a_flip_of_fp32_that_rounding_cannot_explain_fails(run: Any, tmp_path: Path) -> None:
+    run(variants=("fp32",))
+    header, answers = read_answers(tmp_path / "out/answers/onnxruntime-fp32.jsonl")
+    elsewhere = tmp_path / "elsewhere.jsonl"
+    other = "none" if answers[0].label == "tumour" else "tumour"
+    turned = answers[0].model_copy(update={"label": other})  # by a rule, not by its outputs
+    write_answers(elsewhere, header, (turned, *answers[1:]))
+    found = run(variants=("fp32",), reference=elsewhere)
+    (outside,) = claims(found, "flips-outside-margin")
+    assert (outside.verdict, outside.events, found.report.verdict) == ("fail", 1, "fail")
 
 
 def _logits(answer: Answer) -> tuple[float, ...]:
