@@ -143,7 +143,9 @@ class Wording:
         units = self.counted(claim.n, claim.scope.level)
         if claim.events is not None:
             events = whole(claim.events)
-            rated = claim.unit == "fraction" and self.kind_of(claim.measure) != "plain"
+            # Beside an extreme, events are those over the limit and the value is no rate of them.
+            extreme = claim.bound is not None and claim.bound.method == "extremes"
+            rated = claim.unit == "fraction" and not extreme
             if not claim.events or claim.value is None or not rated:
                 return self.text("sentences", "count", events=events, units=units)
             rate = self.quantity(claim.value, claim.unit, claim.measure)

@@ -148,9 +148,15 @@ EXACT = Bound(high=1 - 0.05 ** (1 / 300), method="clopper-pearson")
             "症例：160スライス",
         ),
         (
-            _claim(measure="stored-value", events=3, value=0.12),
-            "Difference from a stored value: 3 in 300 slices",
-            "保存値との差：300スライス中3件",
+            # The largest of 300 is no rate of 3 in 300.
+            _claim(
+                measure="float-difference",
+                events=3,
+                value=1.5,
+                bound=Bound(high=1.5, method="extremes"),
+            ),
+            "Float outputs against what is allowed: 3 in 300 slices; largest seen 150.00 %",
+            "浮動小数点出力の差（許容量比）：300スライス中3件、観測最大値 150.00%",
         ),
         (
             _claim(n=0, measure="specificity", reason="no negative case"),
