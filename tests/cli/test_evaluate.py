@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -53,10 +55,24 @@ def test_enough_cases_pass(cli, bundle_dir, vendor, answered):
     ]
     assert "onnxruntime fp32 (the reference)" in lines
     assert "onnxruntime int8-cpu (pass)" in lines
-    # 0 of 160: the one-sided bound is 1 - 0.05 ** (1 / 160), by arithmetic.
+    # 0 of 160: the one-sided bound is 1 - 0.05 ** (1 / 160), by arithmetic, and rounded up.
     (flips,) = [line for line in lines if line.startswith("flips ")]
-    assert f"at most {1 - 0.05 ** (1 / 160):.2%}" in flips
+    bound = math.ceil((1 - 0.05 ** (1 / 160)) * 10_000) / 100
+    assert re.split("  +", flips)[1:3] == ["0 in 160 slices", f"under {bound:.2f} %"]
     assert lines[-1] == "PASS"
+
+
+def test_a_case_without_a_truth_is_told(cli, bundle_dir, vendor, answered, tmp_path):
+    """It counts for flips alone, and the accuracy of 19 of 20 cases must not read as of all."""
+    header, *rows = vendor.cases.read_text("utf-8").splitlines()[:21]
+    place = header.split(",").index("truth")
+    cells = rows[0].split(",")
+    cells[place] = ""
+    rows = [f"{vendor.cases.parent}/{row}" for row in (",".join(cells), *rows[1:])]
+    table = tmp_path / "one.csv"
+    table.write_text("\n".join([header, *rows]) + "\n", "utf-8")
+    done = cli("evaluate", bundle_dir, "--cases", table, *FAST)
+    assert done.out.splitlines()[3] == "1 of 20 cases has no truth"
 
 
 def test_json_is_the_report(cli, bundle_dir, vendor, answered):

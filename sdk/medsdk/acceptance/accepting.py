@@ -298,9 +298,8 @@ def _count(wanted: int, problems: Sequence[str]) -> Claim:
 
 
 def _known_answers(asked: Asked) -> Claim:
-    return Claim(
-        measure="known-answers", n=asked.known_answers, events=0, unit="count", verdict="pass"
-    )
+    n = asked.known_answers
+    return Claim(measure="known-answers", n=n, events=n, unit="count", verdict="pass")
 
 
 def _worst(gaps: Sequence[_Gap], unit: str) -> tuple[WorstCase, ...]:
@@ -353,15 +352,9 @@ def _report(
         created=timestamp(),
         medsdk=__version__,
         candidates=(
-            ReportCandidate(
-                title=header.title,
-                bundle=header.bundle,
-                runtime=header.runtime,
-                runtime_version=header.runtime_version,
-                device=header.device,
-                networks=header.networks,
-                settings=header.settings,
-                machine_sha256=header.machine_sha256,
+            ReportCandidate.of(
+                header,
+                header.title,
                 reference=False,
                 verdict=titled.verdict,
                 reasons=titled.reasons,

@@ -347,31 +347,20 @@ def _candidates(pairs: Sequence[_Pair], evidence: Evidence) -> list[ReportCandid
     for pair in pairs:
         if isinstance(pair.before, Answered):
             title = f"A: {pair.before.header.title}"
-            found[title] = _described(pair.before.header, title, Evidence(), reference=True)
+            found[title] = ReportCandidate.of(
+                pair.before.header, title, reference=True, verdict="advisory"
+            )
         if isinstance(pair.after, Answered):
-            own = tuple(claim for claim in evidence.claims if claim.scope.candidate == pair.title)
-            found[pair.title] = _described(
-                pair.after.header, pair.title, Evidence(claims=own), reference=False
+            claims = (item for item in evidence.claims if item.scope.candidate == pair.title)
+            own = Evidence(claims=tuple(claims))
+            found[pair.title] = ReportCandidate.of(
+                pair.after.header,
+                pair.title,
+                reference=False,
+                verdict=own.verdict,
+                reasons=own.reasons,
             )
     return list(found.values())
-
-
-def _described(
-    header: AnswersHeader, title: str, evidence: Evidence, *, reference: bool
-) -> ReportCandidate:
-    return ReportCandidate(
-        title=title,
-        bundle=header.bundle,
-        runtime=header.runtime,
-        runtime_version=header.runtime_version,
-        device=header.device,
-        networks=header.networks,
-        settings=header.settings,
-        machine_sha256=header.machine_sha256,
-        reference=reference,
-        verdict="advisory" if reference else evidence.verdict,
-        reasons=evidence.reasons,
-    )
 
 
 def _question(side: Bundle | Answered) -> tuple[str, tuple[str, ...]]:

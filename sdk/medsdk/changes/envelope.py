@@ -4,21 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from medsdk.bundle.change_envelope import ChangeEnvelope
 from medsdk.bundle.manifest import Verdict
 from medsdk.parity.evidence import Evidence
-from medsdk.reports.report import Change
-
-Place = Literal["inside", "outside", "undecidable"]
-"""Where a change lies, seen from a change envelope."""
-
-_VERDICTS: dict[Place, Verdict] = {
-    "inside": "pass",
-    "outside": "fail",
-    "undecidable": "not-conclusive",
-}
+from medsdk.reports.report import VERDICT_OF_ENVELOPE, Change, EnvelopeAnswer
 
 
 @dataclass(frozen=True)
@@ -35,7 +25,7 @@ class Judgement:
     verdict: Verdict
     reasons: tuple[str, ...]
     changes: tuple[Change, ...]
-    envelope: Place | None = None
+    envelope: EnvelopeAnswer | None = None
 
 
 def judge_by_gates(changes: Sequence[Change], evidence: Evidence) -> Judgement:
@@ -112,8 +102,8 @@ def judge_by_envelope(
         ]
     elif to_show and evidence.verdict != "pass":
         open_questions += evidence.reasons or ("nothing was measured",)
-    place: Place = "outside" if against else "undecidable" if open_questions else "inside"
-    return Judgement(_VERDICTS[place], (*against, *open_questions), marked, place)
+    place: EnvelopeAnswer = "outside" if against else "undecidable" if open_questions else "inside"
+    return Judgement(VERDICT_OF_ENVELOPE[place], (*against, *open_questions), marked, place)
 
 
 def _unasked(evidence: Evidence) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import typer
 
-from medsdk.cli.evaluate import EXIT_OF, case_pictures, report_text
+from medsdk.cli.evaluate import EXIT_OF, case_pictures
 from medsdk.cli.output import print_document, print_note, print_text, table
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ def print_report(
     Raises:
         Exit: Always.
     """
+    from medsdk.cli.report_text import report_text
+
     if as_json:
         print_document(document)
     else:

@@ -20,21 +20,16 @@ from medsdk.cli.options import (
     ThreadsOption,
     WithImagesFlag,
 )
-from medsdk.cli.output import Progress, print_document, print_note, print_text, table
+from medsdk.cli.output import Progress, print_document, print_note, print_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from medsdk.evaluation.cases import CaseSet
-    from medsdk.parity.evidence import Bound, Claim, WorstCase
-    from medsdk.reports import Report
     from medsdk.tasks import Task
 
 EXIT_OF = {"pass": 0, "fail": 1, "not-run": 5, "not-conclusive": 5, "advisory": 0}
 """Exit status of a verdict; without a truth nothing can be concluded."""
-
-_REASONS = 10
-_WORST = 5
 
 
 def register(app: typer.Typer) -> None:
@@ -111,6 +106,7 @@ def register(app: typer.Typer) -> None:
         otherwise than FP32 is held to the task's gate. With --out a stopped evaluation goes on.
         """
         from medsdk.bundle.reading import Bundle
+        from medsdk.cli.report_text import report_text
         from medsdk.evaluation.evaluating import EvaluationRequest
         from medsdk.evaluation.evaluating import evaluate as evaluate_bundle
         from medsdk.reports import check_report_folder, write_report
@@ -177,102 +173,3 @@ def case_pictures(cases: CaseSet, task: Task) -> Callable[[str], bytes | None]:
         return case_picture(read_frame(item.case, task), item.case.roi)
 
     return draw
-
-
-def report_text(report: Report) -> str:
-    """The report for a terminal: a table a candidate, then strata, reasons and worst cases."""
-    patients = "" if report.patients is None else f" of {report.patients} patients"
-    lines = [report.title, report.notice, f"{report.cases} cases{patients}"]
-    for candidate in report.candidates:
-        claims = [
-            item
-            for item in report.evidence.claims
-            if item.scope.candidate == candidate.title and _shown(item)
-        ]
-        whole = [item for item in claims if not item.scope.stratum]
-        mark = "the reference" if candidate.reference else candidate.verdict
-        lines += ["", f"{candidate.title} ({mark})"]
-        if whole:
-            lines.append(_claims(whole))
-        divided = [item for item in claims if item.scope.stratum]
-        if divided:
-            lines += ["by stratum:", _claims(divided)]
-        worst = [
-            item
-            for item in report.evidence.worst
-            if item.scope.candidate == candidate.title and item.number is not None
-        ]
-        if worst:
-            lines.append(f"worst cases: {'; '.join(map(_worst, worst[:_WORST]))}")
-    if report.reasons:
-        lines.append("")
-    lines += [f"  {reason}" for reason in report.reasons[:_REASONS]]
-    if len(report.reasons) > _REASONS:
-        lines.append(f"  and {len(report.reasons) - _REASONS} more; --json has all of them")
-    lines += ["", report.verdict.upper()]
-    return "\n".join(lines)
-
-
-_METRICS = ("accuracy", "sensitivity", "specificity", "mean-of-sensitivity-and-specificity")
-_BY_STRATUM = ("sensitivity", "specificity", "accuracy", "flips")
-
-
-def _shown(claim: Claim) -> bool:
-    """Whether a terminal has room for it; JSON and page have every claim."""
-    if claim.measure == "cases":  # one that counts what a gate needs, or that misses some
-        return claim.needed is not None or bool(claim.reason and not claim.scope.stratum)
-    if claim.scope.stratum:
-        return claim.measure in _BY_STRATUM
-    return claim.limit is not None or claim.verdict != "advisory" or claim.measure in _METRICS
-
-
-def _claims(claims: Sequence[Claim]) -> str:
-    return table(
-        ("what", "n", "value", "interval", "limit", "verdict"),
-        (
-            (
-                _what(item),
-                item.n,
-                _number(item.value, item.unit),
-                _interval(item.bound, item.unit),
-                _number(item.limit, item.unit),
-                item.verdict,
-            )
-            for item in claims
-        ),
-    )
-
-
-def _what(claim: Claim) -> str:
-    scope = claim.scope
-    parts: list[str] = [claim.measure]
-    if scope.level not in ("slice", "output"):
-        parts.append(f"by {scope.level}")
-    if scope.label:
-        parts.append(f"({scope.label})")
-    if scope.stratum:
-        parts.insert(0, f"{scope.stratum} {scope.value}:")
-    return " ".join(parts)
-
-
-def _number(value: float | None, unit: str) -> str:
-    if value is None:
-        return "-"
-    if unit == "count":
-        return f"{value:g}"
-    return f"{value:.2%}" if unit == "fraction" else f"{value:.3g}"
-
-
-def _interval(bound: Bound | None, unit: str) -> str:
-    if bound is None or bound.low is bound.high is None:
-        return "-"
-    if bound.low is None:
-        return f"at most {_number(bound.high, unit)}"
-    if bound.high is None:
-        return f"at least {_number(bound.low, unit)}"
-    return f"{_number(bound.low, unit)} to {_number(bound.high, unit)}"
-
-
-def _worst(item: WorstCase) -> str:
-    said = f"{item.reference} -> {item.variant}" if item.reference else item.variant
-    return f"case {item.number} ({said}; {item.measure} {_number(item.size, item.unit)})"

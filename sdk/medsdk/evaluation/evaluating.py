@@ -199,6 +199,7 @@ def _report(
         found += _without_reference(len(judge.cases.cases))
     if any(not is_fp32(item.asked.candidate) and item.path is not None for item in ran):
         found += judge.isa_ladder() + judge.requirements()
+    found += _without_truth(judge.cases)
     return Report(
         kind="evaluate",
         title=task.title,
@@ -227,11 +228,32 @@ def _without_reference(cases: int) -> Evidence:
     return Evidence(claims=(claim,))
 
 
+def _without_truth(cases: CaseSet) -> Evidence:
+    """How many cases count for flips alone; where none has a truth, each metric says so."""
+    total = len(cases.cases)
+    known = sum(item.case.truth is not None for item in cases.cases)
+    if known in (0, total):
+        return Evidence()
+    missing = total - known
+    said = f"{missing} of {total} cases {'has' if missing == 1 else 'have'} no truth"
+    claim = Claim(
+        measure="cases",
+        n=total,
+        patients=cases.patients,
+        events=known,
+        unit="count",
+        verdict="advisory",
+        reason=said,
+    )
+    return Evidence(claims=(claim,))
+
+
 def _described(bundle: Bundle, ran: Ran, header: AnswersHeader | None) -> ReportCandidate:
     """Who answered; what was asked for, where it did not open."""
     candidate = ran.asked.candidate
     if header is not None:
-        return _of_header(header, ran.title, reference=ran.asked.reference)
+        reference = ran.asked.reference
+        return ReportCandidate.of(header, ran.title, reference=reference, verdict="not-run")
     here = {item.name: item.availability().version for item in medsdk_runtimes.known()}
     return ReportCandidate(
         title=ran.title,
@@ -252,23 +274,8 @@ def _described(bundle: Bundle, ran: Ran, header: AnswersHeader | None) -> Report
 
 
 def _of_elsewhere(header: AnswersHeader) -> ReportCandidate:
-    return _of_header(header, f"{header.title} (from elsewhere)", reference=True)
-
-
-def _of_header(header: AnswersHeader, title: str, *, reference: bool) -> ReportCandidate:
-    return ReportCandidate(
-        title=title,
-        bundle=header.bundle,
-        runtime=header.runtime,
-        runtime_version=header.runtime_version,
-        device=header.device,
-        networks=header.networks,
-        settings=header.settings,
-        machine_sha256=header.machine_sha256,
-        reference=reference,
-        verdict="not-run",
-        reasons=(),
-    )
+    title = f"{header.title} (from elsewhere)"
+    return ReportCandidate.of(header, title, reference=True, verdict="not-run")
 
 
 def _judged(candidate: ReportCandidate, evidence: Evidence) -> ReportCandidate:

@@ -116,6 +116,7 @@ class Judge:
                 measure="known-answers",
                 scope=scope,
                 n=ran.known_answers,
+                events=ran.known_answers,
                 value=float(ran.known_answers),
                 unit="count",
                 verdict="fail" if ran.problem else "pass",

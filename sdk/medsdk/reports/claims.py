@@ -39,7 +39,19 @@ def counts(words: Wording, report: Report) -> Markup:
         for verdict in _ORDER
         if found[verdict]
     )
-    return joined(tag("p", summary, class_="summary"), tag("ul", *chips, class_="chips"))
+    said_apart = (tag("p", foreign(said, "en"), class_="summary") for said in remarks(report))
+    return joined(
+        tag("p", summary, class_="summary"), *said_apart, tag("ul", *chips, class_="chips")
+    )
+
+
+def remarks(report: Report) -> tuple[str, ...]:
+    """What is to be known of the cases as a whole and decides nothing: `1 of 160 has no truth`."""
+    return tuple(
+        claim.reason
+        for claim in report.evidence.claims
+        if not claim.scope.candidate and claim.verdict == "advisory" and claim.reason
+    )
 
 
 def attention(words: Wording, report: Report) -> Markup | None:

@@ -14,7 +14,7 @@ from xml.etree import ElementTree as ET
 from medsdk.bundle.manifest import Verdict
 from medsdk.parity.evidence import Claim, Scope
 from medsdk.printable import printable
-from medsdk.reports.report import Change, Report
+from medsdk.reports.report import VERDICT_OF_ENVELOPE, Change, Report
 from medsdk.reports.wording import Wording
 
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -77,11 +77,15 @@ def _suite(report: Report, candidate: str, number: int) -> ET.Element:
             found.text = _clean(f"{reason}\n{said}")
         ET.SubElement(case, "system-out").text = _clean(said)
 
+    words = Wording.of("en")
     if number == 0:
         add("verdict", _OUTCOME_OF_ALL[report.verdict], "; ".join(report.reasons), report.verdict)
+        if report.envelope is not None:
+            outcome = _OUTCOME_OF_ALL[VERDICT_OF_ENVELOPE[report.envelope]]
+            said = words.text("envelope", report.envelope)
+            add("change envelope", outcome, words.text("envelope-meanings", report.envelope), said)
         for change in report.changes:
             add(*_of_change(change))
-    words = Wording.of("en")
     for claim in report.evidence.claims:
         if claim.scope.candidate == candidate:
             outcome = _OUTCOME.get(claim.verdict, "")

@@ -14,7 +14,7 @@ from medsdk.reports.provenance import (
     method_section,
     versions_section,
 )
-from medsdk.reports.report import Report
+from medsdk.reports.report import VERDICT_OF_ENVELOPE, Report
 from medsdk.reports.tables import icon
 from medsdk.reports.wording import Language, Wording
 from medsdk.reports.worst import worst_section
@@ -120,9 +120,24 @@ def _header(words: Wording, report: Report) -> Markup:
         ),
         tag("h1", foreign(report.title)),
         verdict,
+        _envelope(words, report),
         notice if report.notice or clinical else None,
         counts(words, report),
         attention(words, report),
+    )
+
+
+def _envelope(words: Wording, report: Report) -> Markup | None:
+    """Where the change lies, by symbol, word and colour."""
+    if report.envelope is None:
+        return None
+    verdict = VERDICT_OF_ENVELOPE[report.envelope]
+    said = words.text("envelope", report.envelope)
+    return tag(
+        "p",
+        tag("strong", icon(verdict), said, class_=f"badge {verdict}"),
+        tag("span", words.text("envelope-meanings", report.envelope)),
+        class_="envelope",
     )
 
 

@@ -30,6 +30,7 @@ POINTS: frozenset[Measure] = frozenset(
 
 PLAIN: frozenset[Measure] = frozenset(
     {
+        "stored-value",
         "asymmetry",
         "probability-change-mean",
         "probability-change-95th-percentile",

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 from medsdk.bundle.change_envelope import ChangedThing
 from medsdk.bundle.manifest import Verdict
+from medsdk.evaluation.answers import AnswersHeader
 from medsdk.parity.evidence import Evidence
 from medsdk.results.documents import BundleIdentity, Document, NetworkChoice, SettingsDocument
 from medsdk.tasks.strict import Strict
 
 ReportKind = Literal["evaluate", "diff", "accept", "verify", "export"]
+
+EnvelopeAnswer = Literal["inside", "outside", "undecidable"]
+"""Where a change lies, seen from a change envelope."""
+
+VERDICT_OF_ENVELOPE: dict[EnvelopeAnswer, Verdict] = {
+    "inside": "pass",
+    "outside": "fail",
+    "undecidable": "not-conclusive",
+}
+"""How each answer is shown."""
 
 
 class ReportCandidate(Strict):
@@ -40,6 +51,39 @@ class ReportCandidate(Strict):
     reference: bool
     verdict: Verdict
     reasons: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls,
+        header: AnswersHeader,
+        title: str,
+        *,
+        reference: bool,
+        verdict: Verdict,
+        reasons: tuple[str, ...] = (),
+    ) -> Self:
+        """Whoever gave a file of answers.
+
+        Args:
+            header: Of the file.
+            title: How claims name it.
+            reference: Whether the others were compared with it.
+            verdict: Of the claims about it.
+            reasons: Why not `pass`.
+        """
+        return cls(
+            title=title,
+            bundle=header.bundle,
+            runtime=header.runtime,
+            runtime_version=header.runtime_version,
+            device=header.device,
+            networks=header.networks,
+            settings=header.settings,
+            machine_sha256=header.machine_sha256,
+            reference=reference,
+            verdict=verdict,
+            reasons=reasons,
+        )
 
 
 class Change(Strict):
@@ -94,5 +138,5 @@ class Report(Document):
     cases: int
     patients: int | None
     changes: tuple[Change, ...] = ()
-    envelope: Literal["inside", "outside", "undecidable"] | None = None
+    envelope: EnvelopeAnswer | None = None
     evidence: Evidence

@@ -143,12 +143,17 @@ class Wording:
         units = self.counted(claim.n, claim.scope.level)
         if claim.events is not None:
             events = whole(claim.events)
-            if not claim.events or claim.value is None or claim.unit != "fraction":
+            # Beside an extreme, events are those over the limit and the value is no rate of them.
+            extreme = claim.bound is not None and claim.bound.method == "extremes"
+            rated = claim.unit == "fraction" and not extreme
+            if not claim.events or claim.value is None or not rated:
                 return self.text("sentences", "count", events=events, units=units)
             rate = self.quantity(claim.value, claim.unit, claim.measure)
             return self.text("sentences", "count-rate", events=events, units=units, rate=rate)
         if claim.value is None:
             return self.text("sentences", "no-value", units=units)
+        if claim.unit == "count" and claim.value == claim.n:
+            return units
         value = self.quantity(claim.value, claim.unit, claim.measure)
         return self.text("sentences", "estimate", value=value, units=units)
 

@@ -115,6 +115,17 @@ def test_a_report_is_green_only_where_it_passes(make_report, verdict, outcome):
     assert outcomes(check(junit_xml(found))) == {"verdict": outcome}
 
 
+@pytest.mark.parametrize(
+    ("envelope", "outcome"),
+    [("inside", "success"), ("outside", "failure"), ("undecidable", "error"), (None, None)],
+)
+def test_the_envelope_answers_by_a_case_of_its_own(make_report, envelope, outcome):
+    root = check(junit_xml(make_report(envelope=envelope)))
+    assert outcomes(root).get("change envelope") == outcome
+    said = [case.findtext("system-out") for case in root.iter("testcase")]
+    assert any((item or "").startswith(f"{envelope} ") for item in said) == (envelope is not None)
+
+
 def test_what_xml_forbids_is_not_in_it(make_report, hostile):
     bad = "\x00\x01\x0b\x1b[31m\ufffe\uffff]]>\x85 " + hostile
     claim: dict[str, Any] = {"measure": "flips", "n": 1, "verdict": "fail", "reason": bad}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from medsdk.parity.evidence import Claim, Evidence
 from medsdk.reports.page import page_html
+from medsdk.reports.report import EnvelopeAnswer
 from medsdk.reports.wording import LANGUAGES, Wording
 
 VOID = {"br", "img", "link", "meta"}
@@ -220,3 +221,23 @@ def test_many_strata_are_folded_and_stay_small(make_report):
     text = page_html(many, "en")
     assert text.index("<summary><bdi>By site") < text.index('id="claim-1"')
     assert len(text) < 2_000_000
+
+
+def test_what_speaks_of_no_candidate_is_said_at_the_top(make_report):
+    said = "1 of 160 cases has no truth"
+    claim = Claim(measure="cases", n=160, events=159, verdict="advisory", reason=said)
+    page = page_html(make_report(evidence=Evidence(claims=(claim,))), "en")
+    assert said in page.split("<nav")[0]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("answer", get_args(EnvelopeAnswer))
+def test_the_answer_of_a_change_envelope_is_a_word_at_the_top(make_report, language, answer):
+    words = Wording.of(language)
+    others = [words.text("envelope", other) for other in get_args(EnvelopeAnswer)]
+    header = page_html(make_report(envelope=answer, changes=()), language).split("<nav")[0]
+    assert [said for said in others if f"{said}</strong>" in header] == [
+        words.text("envelope", answer)
+    ]
+    plain = page_html(make_report(envelope=None), language)
+    assert not any(said in plain for said in others)

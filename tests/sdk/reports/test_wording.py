@@ -15,7 +15,7 @@ import medsdk.reports
 from medsdk.bundle.manifest import Verdict
 from medsdk.parity.evidence import MEASURES, Bound, Claim, Level, Measure, Method, Scope
 from medsdk.reports.quantities import PLAIN, POINTS, fixed, significant
-from medsdk.reports.report import Change, ReportKind
+from medsdk.reports.report import Change, EnvelopeAnswer, ReportKind
 from medsdk.reports.wording import LANGUAGES, Wording
 
 TEXTS: dict[str, dict[str, dict[str, str]]] = {
@@ -58,6 +58,8 @@ def test_both_languages_have_the_same_keys_and_places():
         ("methods", get_args(Method)),
         ("method-meanings", get_args(Method)),
         ("kinds", get_args(ReportKind)),
+        ("envelope", get_args(EnvelopeAnswer)),
+        ("envelope-meanings", get_args(EnvelopeAnswer)),
         ("changes", get_args(Change.model_fields["what"].annotation)),
     ],
 )
@@ -68,6 +70,7 @@ def test_closed_sets_are_worded_whole(language, section, wanted):
 def test_no_text_is_left_over():
     closed = {"verdicts", "measures", "levels", "levels-one", "level-names", "methods", "kinds"}
     closed |= {"verdict-meanings", "measure-meanings", "method-meanings", "changes", "unit-names"}
+    closed |= {"envelope", "envelope-meanings"}
     for section, texts in TEXTS["en"].items():
         for key in texts if section not in closed else ():
             stem = re.sub("-(one|plain)$|^(seen|against)-", "", key)
@@ -140,6 +143,27 @@ EXACT = Bound(high=1 - 0.05 ** (1 / 300), method="clopper-pearson")
             "出力値の差：1.311e-06（300スライス）、観測最大値 1.311e-06、基準値 0.0001",
         ),
         (
+            _claim(n=4, measure="known-answers", events=4, value=4.0, unit="count"),
+            "Known answers reproduced: 4 in 4 slices",
+            "既知解の再現（保存症例）：4スライス中4件",
+        ),
+        (
+            _claim(n=160, measure="cases", value=160.0, unit="count"),
+            "Cases: 160 slices",
+            "症例：160スライス",
+        ),
+        (
+            # The largest of 300 is no rate of 3 in 300.
+            _claim(
+                measure="float-difference",
+                events=3,
+                value=1.5,
+                bound=Bound(high=1.5, method="extremes"),
+            ),
+            "Float outputs against what is allowed: 3 in 300 slices; largest seen 150.00 %",
+            "浮動小数点出力の差（許容量比）：300スライス中3件、観測最大値 150.00%",
+        ),
+        (
             _claim(n=0, measure="specificity", reason="no negative case"),
             "Specificity: no value (n = 0 slices). no negative case",
             "特異度：値なし（0スライス）。no negative case",
@@ -162,6 +186,24 @@ def test_what_is_shown_is_never_narrower_than_what_was_found():
     assert significant(1.00009, 4, "down") == "1"
     assert significant(-3.2e-5) == "−3.2e-05"
     assert significant(123456.0) == "1.235e+05"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_note_on_signs_holds_for_every_measure_in_points(language):
+    """A measure in points is the candidate's less the reference's, or says loss or rise."""
+    named = {"en": ("Loss of", "Rise of"), "ja": ("低下", "増加")}[language]
+    signed = {"en": "where a loss or a rise", "ja": "「低下」または「増加」"}[language]
+    assert signed in TEXTS[language]["notes"]["points"]
+    for measure in POINTS:
+        name = TEXTS[language]["measures"][measure]
+        assert measure.endswith("-change") != any(word in name for word in named), measure
+
+
+def test_a_term_is_explained_without_the_term_before_it():
+    """A page lists the terms that it uses alone, so none may lean on another."""
+    for language, words in (("en", ("That ", "The same ", "Their ")), ("ja", ("その", "同上"))):
+        for measure, text in TEXTS[language]["measure-meanings"].items():
+            assert not text.startswith(words), measure
 
 
 def test_points_and_plain_numbers_are_measures():
