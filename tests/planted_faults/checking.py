@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -34,9 +35,21 @@ def verified(
         sound: Path = getattr(workshop, bundle)
         fault = wrapped if planted and wrapped is not None else nullcontext()
         with workshop.copy(sound, change if planted else None) as opened, fault:
-            return (*_of_verify(opened, variant), *_of_load(opened, variant))
+            return both(_of_verify(opened, variant), _of_load(opened, variant))
 
     return check
+
+
+def both(of_verify: Sequence[Alarm], of_load: Sequence[Alarm]) -> tuple[Alarm, ...]:
+    """The alarms of `verify` and of a load: both must refuse.
+
+    Where one of them lets a fault pass, that is an alarm at a stage that no fault is expected at.
+    """
+    if of_verify and not of_load:
+        return (*of_verify, Alarm("load", "it serves"))
+    if of_load and not of_verify:
+        return (*of_load, Alarm("verify", "it passes"))
+    return (*of_verify, *of_load)
 
 
 def _of_verify(bundle: Bundle, variant: str) -> list[Alarm]:

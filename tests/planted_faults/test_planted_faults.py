@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.planted_faults import plant as planting
+from tests.planted_faults.checking import both
 from tests.planted_faults.plant import Alarm, Plant, prove
 from tests.planted_faults.table import PLANTS, markdown
 from tests.planted_faults.workshop import Workshop
@@ -62,6 +63,9 @@ CAUGHT = (Alarm("network", "value 3 is off"), Alarm("chain", "the decision diffe
         (SOUND, CAUGHT[1:], "not caught"),
         (SOUND, (*CAUGHT, Alarm("decode", "labels")), "caught at network, decode"),
         (SOUND, (Alarm("network", "it differs"),), "does not lead to it: it differs"),
+        (SOUND, both(CAUGHT, CAUGHT), None),
+        (SOUND, both(CAUGHT, ()), "caught at network, load, expected at network"),
+        (SOUND, both((), CAUGHT), "caught at network, verify, expected at network"),
     ],
 )
 def test_a_proof_can_fail(
