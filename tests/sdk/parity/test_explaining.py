@@ -85,6 +85,12 @@ def test_many_members_are_only_tried_backwards():
     assert explain_order(want[:-1], want, "slices") is None
 
 
+def test_equal_members_are_in_every_order():
+    one = _noise(4)
+    assert explain_order([one + np.float32(1e-6)] * 3, [one] * 3, "channels") is None
+    assert explain_order([one + 1] * 3, [one] * 3, "channels") is None
+
+
 def test_one_member_in_place_of_another():
     stored = {f"fold-{number}": _noise(4, seed=number) for number in (1, 2, 3)}
     said = explain_replaced("fold-2", stored["fold-1"], stored)
@@ -186,6 +192,17 @@ def test_outputs_that_are_scaled_or_permuted():
     # Nothing of another shape or dtype: that is said already.
     assert explain_output(want[:, :4], want, 1e-4) is None
     assert explain_output(want.astype(np.float64), want, 1e-4) is None
+
+
+def test_most_values_scaled_behind_a_rounding():
+    want = np.abs(_noise(1, 64)) + np.float32(0.2)
+    got = np.round(want / 2, 2)  # as a quantized layer does: no exact relation
+    got[0, :5] = 0
+    said = explain_output(got, want, 0.01) or ""
+    assert said.endswith("are about 0.5 times what they should be: a scale before it is off")
+    for other in (want + np.float32(0.5), want * np.float32(1.05), want[:, ::-1], want[:, :3] / 2):
+        assert "about" not in (explain_output(other, want[:, : other.shape[1]], 0.01) or "")
+    assert "about" not in (explain_output(got, want, 1.0) or "")  # all within ten tolerances
 
 
 def test_outputs_under_other_names():
