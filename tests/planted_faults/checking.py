@@ -8,7 +8,7 @@ from pathlib import Path
 
 import medsdk
 from medsdk.bundle import Bundle
-from medsdk.errors import MedsdkError
+from medsdk.errors import BundleUnreadableError, MedsdkError
 from medsdk.parity.verification import verify
 from tests.planted_faults.plant import Alarm, Check
 from tests.planted_faults.workshop import Change, Workshop
@@ -21,21 +21,30 @@ def verified(
     change: Change | None = None,
     variant: str = "fp32",
     wrapped: AbstractContextManager[object] | None = None,
+    *,
+    load: bool = True,
 ) -> Check:
     """A check of a small bundle: `verify`, and that a load of the variant refuses as it does.
+
+    Both open the bundle first: a manifest that is refused is refused for both.
 
     Args:
         bundle: `colour` or `window`.
         change: The fault, in the bundle; it is signed again.
         variant: Which variant has it; alarms of the others show that it is somewhere else.
         wrapped: The fault, in the runtime.
+        load: Whether a load must notice it; False of what was measured, which `verify` alone reads.
     """
 
     def check(workshop: Workshop, planted: bool) -> tuple[Alarm, ...]:
         sound: Path = getattr(workshop, bundle)
         fault = wrapped if planted and wrapped is not None else nullcontext()
-        with workshop.copy(sound, change if planted else None) as opened, fault:
-            return both(_of_verify(opened, variant), _of_load(opened, variant))
+        try:
+            with workshop.copy(sound, change if planted else None) as opened, fault:
+                found = _of_verify(opened, variant)
+                return both(found, _of_load(opened, variant)) if load else tuple(found)
+        except BundleUnreadableError as error:
+            return (Alarm("manifest", f"{error.got}"),)
 
     return check
 

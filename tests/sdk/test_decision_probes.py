@@ -149,9 +149,21 @@ def test_a_load_and_verify_refuse_a_threshold_that_moved(tampered, value):
     assert caught.value.remedy
 
 
-def test_a_bundle_without_probes_still_loads(tampered):
+def test_probes_cannot_be_taken_out_of_a_bundle_with_a_protocol(tampered):
     def without(_: Path, manifest: dict[str, Any]) -> None:
+        del manifest["decision_probes"]
+        manifest["task"]["thresholds"][NAME]["value"] = 0.51
+
+    with pytest.raises(BundleUnreadableError, match="decision_probes is missing"):
+        Bundle.open(tampered(without))
+
+
+def test_a_bundle_of_a_release_without_probes_still_loads(tampered):
+    def without(folder: Path, manifest: dict[str, Any]) -> None:
         del manifest["decision_probes"], manifest["optional"]
+        del manifest["provenance"]["gates_sha256"]
+        for name in ("protocol", "parity"):
+            (folder / f"evidence/{name}.json").unlink()
 
     with medsdk.load(tampered(without)) as engine:
         assert engine.plan.known_answers_checked > 0
