@@ -83,6 +83,18 @@ def test_where_it_was_and_where_it_is():
     )
 
 
+@pytest.mark.parametrize(("threshold", "within"), [(0.5, 0.0), (0.3, 0.0), (0.7, 0.1)])
+def test_labels_of_the_rule_that_were_exchanged(threshold, within):
+    task = _task(threshold, within)
+    rule = task.decision.rule.model_copy(update={"label": "none", "otherwise": "tumour"})
+    swapped = task.model_copy(update={"decision": task.decision.model_copy(update={"rule": rule})})
+    (first, *_) = check_probes(swapped, decision_probes(task))
+    assert first == (
+        "decide: `label` and `otherwise` are exchanged: at export 'tumour' was the label and "
+        "'none' what is said otherwise"
+    )
+
+
 @pytest.mark.parametrize(("before", "after"), [(0.0, 0.05), (0.05, 0.0), (0.05, 0.06)])
 def test_another_band_is_noticed(before, after):
     said = check_probes(_task(0.5, after), decision_probes(_task(0.5, before)))

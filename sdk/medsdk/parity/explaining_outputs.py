@@ -197,5 +197,7 @@ def _label_order(got: Mapping[str, float], want: Mapping[str, float]) -> str | N
     theirs = sorted(want[label] for label in moved)
     if len(moved) < 2 or not np.allclose(mine, theirs, rtol=0, atol=EQUAL):
         return None
-    names = ", ".join(repr(label) for label in moved)
-    return f"the labels are in another order: the probabilities agree after permuting {names}"
+    order = sorted(moved, key=lambda label: got[label])
+    stands = dict(zip(order, sorted(moved, key=lambda label: want[label]), strict=True))
+    told = ", ".join(f"{label!r} has what {stands[label]!r} should have" for label in moved)
+    return f"the labels are in another order: {told}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from medsdk.errors import (
 from medsdk.evaluation.answers import Answer, write_answers
 from medsdk.parity.evidence import Claim
 from medsdk.reports.report import Report
+from medsdk.tasks import Task
+from medsdk_export.decision_probes import decision_probes
 from tests.sdk.changes.documents import answers, header
 
 Edit = Callable[[Path, dict[str, Any]], None]
@@ -200,6 +203,8 @@ def test_a_first_side_that_misses_its_known_answers_decides_nothing(differ, bund
 def _threshold(value: float) -> Edit:
     def change(_: Path, manifest: dict[str, Any]) -> None:
         manifest["task"]["thresholds"]["tumour-probability"]["value"] = value
+        task = Task.model_validate_json(json.dumps(manifest["task"]))
+        manifest["decision_probes"] = [probe.model_dump() for probe in decision_probes(task)]
 
     return change
 

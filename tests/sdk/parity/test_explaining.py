@@ -235,7 +235,14 @@ def test_permuted_labels_and_no_others():
     outputs = {"logits": np.log([[0.2, 0.7, 0.1]]).astype(np.float32)}
     said = explain_probabilities(got, want, outputs, _decode("softmax"))
     assert said is not None
-    assert said.endswith("after permuting 'a', 'b'")
+    assert said.endswith(": 'a' has what 'b' should have, 'b' has what 'a' should have")
+    turned = explain_probabilities(
+        {"a": 0.2, "b": 0.1, "c": 0.7}, want, outputs, _decode("softmax")
+    )
+    assert turned == (
+        "the labels are in another order: 'a' has what 'b' should have, "
+        "'b' has what 'c' should have, 'c' has what 'a' should have"
+    )
     assert explain_probabilities({"a": 0.6, "b": 0.3, "c": 0.1}, want, {}, _decode("none")) is None
 
 

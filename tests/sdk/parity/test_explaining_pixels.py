@@ -108,7 +108,18 @@ def _said(
         (CT, {"intensity__center": 41.0}, "window of center 40 gives, the task says 41: it is off"),
         (CT, {"intensity__width": 398.0}, "window of width 400 gives, the task says 398"),
         (CT, {"intensity__function": "linear-exact"}, "window function 'linear' gives"),
-        (CT, {"intensity": {"kind": "percentile", "low": 1, "high": 99}}, "largest at channel 0"),
+        (
+            CT,
+            {"intensity__center": 47.0},
+            "window of center 40 and width 400 gives, the task says 47",
+        ),
+        (CT, {"intensity__center": -23.0, "intensity__width": 313.0}, "center 40 and width 400"),
+        (
+            CT,
+            {"intensity": {"kind": "percentile", "low": 1, "high": 99}},
+            "window of center 40 and width 400 gives, the task says percentiles 1 to 99",
+        ),
+        (CT, {"intensity": {"kind": "min-max"}}, "width 400 gives, the task says 'min-max'"),
     ],
 )
 def test_a_step_that_was_changed_is_named(base, changes, said):
