@@ -21,6 +21,7 @@ from medsdk.evaluation.cases import identify_cases
 from medsdk.evaluation.cases import read_cases as device_cases
 from medsdk.parity.declaration import PARITY, PROTOCOL, read_protocol, undeclared_gates
 from medsdk.parity.protocol import gates_digest
+from medsdk.parity.recorded import evidence_faults
 from medsdk.parity.verification import verify
 from medsdk.tasks import Task
 from medsdk_export.build import PHASES, export_bundle
@@ -276,6 +277,105 @@ def test_a_protocol_with_another_digest_is_seen(bundle_dir: Path, tmp_path: Path
     assert undeclared_gates(Bundle.open(forged)) == (
         "the digest of the gates is not the one that was declared",
     )
+
+
+def _without(name: str) -> Callable[[Path], None]:
+    def change(bundle: Path) -> None:
+        (bundle / name).unlink()
+        _edited(bundle, "manifest.json", lambda manifest: manifest["files"].pop(name))
+
+    return change
+
+
+def _more_flips(parity: Any) -> None:
+    """One more flip wherever the INT8 variant was run."""
+    for attempt in parity["attempts"]:
+        for executor in attempt["executors"] if attempt["variant"] == "int8-cpu" else ():
+            for claim in executor["evidence"]["claims"]:
+                if claim["measure"] == "flips":
+                    claim["events"] += 1
+
+
+@pytest.mark.parametrize(
+    ("change", "missing"),
+    [
+        (_without(PROTOCOL), PROTOCOL),
+        (_without(PARITY), PARITY),
+        (
+            lambda bundle: _edited(
+                bundle, "manifest.json", lambda found: found["provenance"].pop("gates_sha256")
+            ),
+            r"provenance\.gates_sha256",
+        ),
+    ],
+)
+def test_evidence_cannot_be_taken_out(
+    change: Callable[[Path], None], missing: str, bundle_dir: Path, tmp_path: Path
+) -> None:
+    forged = tmp_path / "forged"
+    shutil.copytree(bundle_dir, forged)
+    change(forged)
+    with pytest.raises(BundleUnreadableError, match=f"{missing} is missing: it was judged by"):
+        Bundle.open(forged)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (
+            lambda found: found.update(protocol_sha256="0" * 64),
+            "was judged by another protocol than evidence/protocol.json",
+        ),
+        (lambda found: found.update(gates_sha256="0" * 64), "by other gates than those of the"),
+        (_more_flips, "int8-cpu: evidence/parity.json and"),
+        (
+            lambda found: [item.update(status="rejected") for item in found["attempts"]],
+            "fp32: evidence/parity.json and the manifest do not tell the same",
+        ),
+        (lambda found: found["attempts"].clear(), "fp32: evidence/parity.json and the manifest"),
+        (lambda found: found.pop("attempts"), "is not what docs/bundle.md describes"),
+    ],
+)
+def test_parity_that_was_edited_fails_verification(
+    change: Callable[[Any], object], problem: str, bundle_dir: Path, tmp_path: Path
+) -> None:
+    forged = tmp_path / "forged"
+    shutil.copytree(bundle_dir, forged)
+    assert evidence_faults(Bundle.open(forged)) == ()
+    _edited(forged, PARITY, lambda found: (change(found), None)[1])
+    found = evidence_faults(Bundle.open(forged))
+    assert problem in found[0]
+
+
+def test_edited_parity_is_a_reason_of_verify(bundle_dir: Path, tmp_path: Path) -> None:
+    forged = tmp_path / "forged"
+    shutil.copytree(bundle_dir, forged)
+    _edited(forged, PARITY, lambda found: found.update(protocol_sha256="0" * 64))
+    found = verify(Bundle.open(forged), ("onnxruntime",))
+    assert found.verdict == "fail"
+    assert found.reasons == evidence_faults(Bundle.open(forged))
+
+
+@pytest.mark.parametrize(("variant", "cap"), [("fp32", 0.001), ("int8-cpu", 1.0)])
+def test_a_tolerance_above_the_gates_cap_is_refused(
+    variant: str, cap: float, bundle_dir: Path, tmp_path: Path
+) -> None:
+    """Loosened and signed again: every known answer would still pass."""
+    forged = tmp_path / "forged"
+    shutil.copytree(bundle_dir, forged)
+
+    def loosen(value: float) -> None:
+        def change(manifest: Any) -> None:
+            tolerance = manifest["networks"]["filter"]["variants"][variant]["tolerance"]
+            tolerance["logits"] = value
+
+        _edited(forged, "manifest.json", change)
+
+    loosen(cap)
+    Bundle.open(forged)
+    loosen(cap * 1.01)
+    with pytest.raises(BundleUnreadableError, match=f"{variant} of 'filter': the tolerance"):
+        Bundle.open(forged)
 
 
 def test_a_protocol_that_is_none_is_unreadable(bundle_dir: Path, tmp_path: Path) -> None:

@@ -85,7 +85,12 @@ def _compare(workshop: Workshop, folder: Path, table: Path) -> None:
 _PLACES: tuple[tuple[str, Stage, str, Callable[[Workshop, Path, Path], object]], ...] = (
     ("`export`", "inputs", "calibration images", _export),
     ("`evaluate`, later and elsewhere", "cases", "images that calibration has seen", _evaluate),
-    ("`diff`, later and elsewhere", "cases", "images that calibration has seen", _compare),
+    (
+        "the table of `diff`, later and elsewhere",
+        "cases",
+        "images that calibration has seen",
+        _compare,
+    ),
 )
 PLANTS = tuple(
     Plant(

@@ -22,12 +22,17 @@ def lower_threshold(_: Path, manifest: dict[str, Any]) -> None:
     manifest["task"]["thresholds"]["tumour-probability"]["value"] -= 0.01
 
 
+def exchanged_labels(_: Path, manifest: dict[str, Any]) -> None:
+    rule = manifest["task"]["decision"]["rule"]
+    rule["label"], rule["otherwise"] = rule["otherwise"], rule["label"]
+
+
 PLANTS = (
     Plant(
         "labels permuted",
         "task: `decode.labels` reversed",
         "decode",
-        r"labels are in another order: the probabilities agree after permuting 'none', 'tumour'",
+        r"labels are in another order: .*'tumour' has what 'none' should have",
         verified("colour", permuted_labels),
     ),
     Plant(
@@ -43,5 +48,12 @@ PLANTS = (
         "decide",
         r"'none' ended after 0\.499999 .*; the threshold 'tumour-probability' is now 0\.49",
         verified("colour", lower_threshold),
+    ),
+    Plant(
+        "the rule's labels exchanged",
+        "task: `label` and `otherwise`, every known answer keeps its label",
+        "decide",
+        r"`label` and `otherwise` are exchanged: at export 'tumour' was the label",
+        verified("colour", exchanged_labels),
     ),
 )

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from medsdk.parity.comparison import beyond, compare_outputs
-from medsdk.parity.explaining import explain_order, explain_replaced
+from medsdk.parity.members import check_members
 from medsdk_runtimes import Array, Settings, runtime
 from tests.planted_faults.plant import Alarm
 from tests.planted_faults.workshop import Workshop, dicom, graph, prepared
@@ -75,15 +74,14 @@ def positive(array: Array) -> float:
 
 
 def held_to_references(
-    stage: str, what: str, got: Sequence[Array], want: Sequence[Array], names: Sequence[str]
+    what: str, got: Sequence[Array], want: Sequence[Array], names: Sequence[str]
 ) -> list[Alarm]:
-    """Every member against its own reference; what explains a disagreement of several first."""
-    alarms = []
-    for name, mine, other in zip(names, got, want, strict=True):
-        for text in beyond(
-            compare_outputs({"logits": mine}, {"logits": other}), {"logits": TOLERANCE}
-        ):
-            replaced = explain_replaced(name, mine, dict(zip(names, want, strict=True)), TOLERANCE)
-            alarms.append(Alarm(stage, f"{name}: {text}" + (f"; {replaced}" if replaced else "")))
-    order = explain_order(got, want, what, TOLERANCE) if alarms else None
-    return [Alarm("series", order)] if order else alarms
+    """Every member against its own reference: `medsdk.parity.members` judges."""
+    given, stored = (
+        {name: {"logits": array} for name, array in zip(names, side, strict=True)}
+        for side in (got, want)
+    )
+    found = check_members(what, given, stored, {"logits": TOLERANCE})
+    if found.order is not None:
+        return [Alarm("series", found.order)]
+    return [Alarm("network", text) for text in found.problems]

@@ -31,6 +31,14 @@ def window_off(_: Path, manifest: dict[str, Any]) -> None:
     _pixels(manifest)["intensity"]["center"] += 1.0
 
 
+def window_far_off(_: Path, manifest: dict[str, Any]) -> None:
+    _pixels(manifest)["intensity"]["center"] += 7.0
+
+
+def percentiles(_: Path, manifest: dict[str, Any]) -> None:
+    _pixels(manifest)["intensity"] = {"kind": "percentile", "low": 1.0, "high": 99.0}
+
+
 PLANTS = (
     Plant(
         "channel order",
@@ -59,5 +67,19 @@ PLANTS = (
         "preprocess",
         r"a window of center 40 gives, the task says 41: it is off by \+1 HU",
         verified("window", window_off),
+    ),
+    Plant(
+        "window off by 1 HU",
+        "the same by 7 HU",
+        "preprocess",
+        r"a window of center 40 and width 400 gives, the task says 47 and 400",
+        verified("window", window_far_off),
+    ),
+    Plant(
+        "a window replaced by percentiles",
+        "pixel contract of the CT task: `intensity` is 1 to 99 %",
+        "preprocess",
+        r"a window of center 40 and width 400 gives, the task says percentiles 1 to 99",
+        verified("window", percentiles),
     ),
 )

@@ -12,6 +12,8 @@ from tests.planted_faults.workshop import Workshop
 Stage = Literal[
     "inputs",
     "cases",
+    "manifest",
+    "bundle",
     "open",
     "preprocess",
     "network",
@@ -20,8 +22,9 @@ Stage = Literal[
     "series",
     "mask",
 ]
-"""Where the fault is said to be: `inputs` of an export, `cases` of a measurement, `series` and
-`mask` of a whole, and the stages of `medsdk verify`."""
+"""Where the fault is said to be: `inputs` of an export, `cases` of a measurement, `manifest` where
+the bundle is refused unread, `bundle` as a whole, `series` and `mask` of members, and the stages of
+`medsdk verify`."""
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ def slices_reversed(workshop: Workshop, planted: bool) -> tuple[Alarm, ...]:
     walked = _by_position(slices, descending=planted)
     got = [logits(data, one.tensor, reference=False) for one in walked]
     names = [f"slice {number}" for number in range(1, len(slices) + 1)]
-    alarms = held_to_references("network", "slices", got, want, names)
+    alarms = held_to_references("slices", got, want, names)
     study = max(map(positive, want)), max(map(positive, got))
     if abs(study[0] - study[1]) > 1e-4:
         alarms.append(Alarm("decide", "the answer of the study moved"))
@@ -42,7 +42,7 @@ def fold_replaced(workshop: Workshop, planted: bool) -> tuple[Alarm, ...]:
     tensor = series(workshop)[0].tensor
     want = [logits(made[name], tensor, reference=True) for name in FOLDS]
     got = [logits(shipped[name], tensor, reference=False) for name in FOLDS]
-    alarms = held_to_references("network", "folds", got, want, FOLDS)
+    alarms = held_to_references("folds", got, want, FOLDS)
     means = [sum(map(positive, members)) / len(FOLDS) for members in (want, got)]
     if (means[0] >= 0.5) != (means[1] >= 0.5):
         alarms.append(Alarm("decide", "the decision of the ensemble moved"))

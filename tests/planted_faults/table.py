@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from tests.planted_faults import (
     case_faults,
     decision_faults,
+    evidence_faults,
     mask_faults,
     network_faults,
     pixel_faults,
@@ -20,6 +21,7 @@ PLANTS: tuple[Plant, ...] = (
     *pixel_faults.PLANTS,
     *network_faults.PLANTS,
     *decision_faults.PLANTS,
+    *evidence_faults.PLANTS,
     *series_faults.PLANTS,
     *mask_faults.PLANTS,
     *case_faults.PLANTS,

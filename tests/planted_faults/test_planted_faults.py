@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.planted_faults import plant as planting
-from tests.planted_faults.plant import Alarm, Plant, prove
+from tests.planted_faults.checking import both
+from tests.planted_faults.plant import Alarm, Plant, Proof, prove
 from tests.planted_faults.table import PLANTS, markdown
 from tests.planted_faults.workshop import Workshop
 
@@ -28,6 +30,11 @@ FAULTS = {
     "one fold replaced",
     "bf16 in place of f32 (simulated)",
     "calibration cases among the test cases",
+    "tolerances loosened",
+    "evidence taken out",
+    "evidence edited",
+    "the rule's labels exchanged",
+    "a window replaced by percentiles",
 }
 
 
@@ -36,17 +43,36 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     return Workshop(tmp_path_factory.mktemp("planted"))
 
 
+_PROVED: dict[int, Proof] = {}
+
+
+def _proof(plant: Plant, workshop: Workshop) -> Proof:
+    """Each proof once: it takes seconds."""
+    if id(plant) not in _PROVED:
+        _PROVED[id(plant)] = prove(plant, workshop)
+    return _PROVED[id(plant)]
+
+
 @pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: f"{plant.fault}, {plant.where[:30]}")
 def test_it_is_caught_where_it_is(plant: Plant, workshop: Workshop) -> None:
-    assert prove(plant, workshop).faults == ()
+    assert _proof(plant, workshop).faults == ()
 
 
-def test_every_fault_of_the_list_is_planted_and_on_the_page() -> None:
+def _rows(text: str) -> list[str]:
+    """Rows of a table, without what depends on the machine or on rounding."""
+    return [re.sub(r"-?\d+\.\d+(e-?\d+)?", "…", row) for row in text.splitlines() if row[:1] == "|"]
+
+
+def test_every_fault_of_the_list_is_planted() -> None:
     assert {plant.fault for plant in PLANTS} == FAULTS
-    rows = PAGE.read_text(encoding="utf-8").splitlines()
-    for plant in PLANTS:
-        start = f"| {plant.fault} | {plant.where} | {plant.stage} | "
-        assert sum(row.startswith(start) and row.endswith(" | PASS |") for row in rows) == 1, start
+
+
+def test_the_page_says_what_is_said(workshop: Workshop) -> None:
+    """The page is one run of the command: a message that changed is seen, and a row too many."""
+    found = [_proof(plant, workshop) for plant in PLANTS]
+    page = PAGE.read_text(encoding="utf-8").partition("<!-- table -->")[2]
+    page = page.partition("<!-- end of the table -->")[0]
+    assert _rows(page) == _rows(markdown(found)), "python -m tests.planted_faults --write the page"
 
 
 SOUND: tuple[Alarm, ...] = ()
@@ -62,6 +88,9 @@ CAUGHT = (Alarm("network", "value 3 is off"), Alarm("chain", "the decision diffe
         (SOUND, CAUGHT[1:], "not caught"),
         (SOUND, (*CAUGHT, Alarm("decode", "labels")), "caught at network, decode"),
         (SOUND, (Alarm("network", "it differs"),), "does not lead to it: it differs"),
+        (SOUND, both(CAUGHT, CAUGHT), None),
+        (SOUND, both(CAUGHT, ()), "caught at network, load, expected at network"),
+        (SOUND, both((), CAUGHT), "caught at network, verify, expected at network"),
     ],
 )
 def test_a_proof_can_fail(

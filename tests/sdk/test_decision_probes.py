@@ -83,6 +83,18 @@ def test_where_it_was_and_where_it_is():
     )
 
 
+@pytest.mark.parametrize(("threshold", "within"), [(0.5, 0.0), (0.3, 0.0), (0.7, 0.1)])
+def test_labels_of_the_rule_that_were_exchanged(threshold, within):
+    task = _task(threshold, within)
+    rule = task.decision.rule.model_copy(update={"label": "none", "otherwise": "tumour"})
+    swapped = task.model_copy(update={"decision": task.decision.model_copy(update={"rule": rule})})
+    (first, *_) = check_probes(swapped, decision_probes(task))
+    assert first == (
+        "decide: `label` and `otherwise` are exchanged: at export 'tumour' was the label and "
+        "'none' what is said otherwise"
+    )
+
+
 @pytest.mark.parametrize(("before", "after"), [(0.0, 0.05), (0.05, 0.0), (0.05, 0.06)])
 def test_another_band_is_noticed(before, after):
     said = check_probes(_task(0.5, after), decision_probes(_task(0.5, before)))
@@ -149,9 +161,21 @@ def test_a_load_and_verify_refuse_a_threshold_that_moved(tampered, value):
     assert caught.value.remedy
 
 
-def test_a_bundle_without_probes_still_loads(tampered):
+def test_probes_cannot_be_taken_out_of_a_bundle_with_a_protocol(tampered):
     def without(_: Path, manifest: dict[str, Any]) -> None:
+        del manifest["decision_probes"]
+        manifest["task"]["thresholds"][NAME]["value"] = 0.51
+
+    with pytest.raises(BundleUnreadableError, match="decision_probes is missing"):
+        Bundle.open(tampered(without))
+
+
+def test_a_bundle_of_a_release_without_probes_still_loads(tampered):
+    def without(folder: Path, manifest: dict[str, Any]) -> None:
         del manifest["decision_probes"], manifest["optional"]
+        del manifest["provenance"]["gates_sha256"]
+        for name in ("protocol", "parity"):
+            (folder / f"evidence/{name}.json").unlink()
 
     with medsdk.load(tampered(without)) as engine:
         assert engine.plan.known_answers_checked > 0

@@ -15,6 +15,7 @@ from pydantic import (
 
 from medsdk.bundle.change_envelope import ChangeEnvelope
 from medsdk.bundle.names import FilePath
+from medsdk.tasks.decoding import ArgmaxRule, ThresholdRule
 from medsdk.tasks.gates import Form
 from medsdk.tasks.schema import Task
 from medsdk.tasks.strict import FormatVersion, Name, Semver, Strict, Text
@@ -24,6 +25,12 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Status = Literal["shipped", "rejected", "unjudged"]
 Verdict = Literal["pass", "fail", "not-run", "not-conclusive", "advisory"]
 """The one closed set of verdicts."""
+
+PROTOCOL = "evidence/protocol.json"
+"""Where what was declared before measuring lies."""
+
+PARITY = "evidence/parity.json"
+"""Where what was measured lies; it names the protocol that it was judged by."""
 
 
 class FileRecord(Strict):
@@ -217,7 +224,39 @@ class Manifest(Strict):
         for answer in self.known_answers:
             self._check_answer(answer)
         self._check_probes()
+        self._check_declared()
+        self._check_tolerances()
         return self
+
+    def _check_declared(self) -> None:
+        """A bundle that speaks of a protocol anywhere has all that was exported with one.
+
+        Those of earlier releases speak of none.
+        """
+        there = {PROTOCOL: PROTOCOL in self.files, PARITY: PARITY in self.files}
+        there["provenance.gates_sha256"] = "gates_sha256" in self.provenance
+        if not any(there.values()):
+            return
+        if isinstance(self.task.decision.rule, (ThresholdRule, ArgmaxRule)):
+            there["decision_probes"] = bool(self.decision_probes)
+        missing = ", ".join(name for name, found in there.items() if not found)
+        if missing:
+            raise ValueError(f"{missing} is missing: it was judged by a protocol, and has all four")
+
+    def _check_tolerances(self) -> None:
+        """No known answer may differ by more than the task's gates allow."""
+        gates = self.task.gates
+        described = {one: role for role in self.task.networks for one in self.task.members_of(role)}
+        for role, network in self.networks.items():
+            for name, variant in network.variants.items():
+                limits = gates.max_output_difference.get(variant.form, {})
+                for output, tolerance in variant.tolerance.items():
+                    cap = limits.get(f"{described[role]}.{output}", gates.fp32.atol)
+                    if tolerance > cap:
+                        raise ValueError(
+                            f"{name} of {role!r}: the tolerance of output {output!r} is "
+                            f"{tolerance:g}, the task allows {cap:g}"
+                        )
 
     def _check_probes(self) -> None:
         """A probe speaks of labels that the rule's network has."""

@@ -267,18 +267,6 @@ def read_answers(path: Path) -> tuple[AnswersHeader, tuple[Answer, ...]]:
     return header, answers
 
 
-def read_header(path: Path) -> AnswersHeader:
-    """Read who answered, and nothing else.
-
-    Raises:
-        AnswersUnreadableError: No such file, or it does not begin as one.
-        FormatVersionError: It is of a format version that this release does not read.
-    """
-    for line in _lines(path, None):
-        return _header(line)
-    raise _not_ours("nothing in it")
-
-
 def _line(record: AnswersHeader | Answer) -> bytes:
     return canonical_json(record.model_dump(mode="json"))
 

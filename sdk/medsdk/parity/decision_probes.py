@@ -6,7 +6,7 @@ The probes stand a millionth on either side, with the decision that was meant at
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from medsdk.bundle.manifest import DecisionProbe
 from medsdk.decide.rules import decide
@@ -31,20 +31,46 @@ def check_probes(task: Task, probes: Sequence[DecisionProbe]) -> tuple[str, ...]
     """
     if not probes:
         return ()
-    labels = getattr(task.networks[task.decision.rule.role].decode, "labels", ())
-    wrong = []
-    for probe in probes:
-        absent = dict.fromkeys(labels, 0.0)
-        got = decide(task, {**absent, **probe.probabilities}).label
-        if got != probe.label:
-            wrong.append(f"decide: {_said(got)} in place of {_said(probe.label)} {probe.where}")
+    wrong = [
+        f"decide: {_said(got)} in place of {_said(probe.label)} {probe.where}"
+        for probe, got in _otherwise(task, probes)
+    ]
     if not wrong:
         return ()
-    return (*_moved(task, probes), *wrong)
+    return (*(_exchanged(task, probes) or _moved(task, probes)), *wrong)
+
+
+def _otherwise(
+    task: Task, probes: Sequence[DecisionProbe]
+) -> Iterator[tuple[DecisionProbe, str | None]]:
+    """Probes that are decided otherwise, with what is decided of them."""
+    labels = getattr(task.networks[task.decision.rule.role].decode, "labels", ())
+    for probe in probes:
+        got = decide(task, {**dict.fromkeys(labels, 0.0), **probe.probabilities}).label
+        if got != probe.label:
+            yield probe, got
 
 
 def _said(label: str | None) -> str:
     return "indeterminate" if label is None else repr(label)
+
+
+def _exchanged(task: Task, probes: Sequence[DecisionProbe]) -> tuple[str, ...]:
+    """Whether every probe is decided as at export once the rule's two labels change places.
+
+    With a threshold of 0.5 only the probe at the threshold itself shows it.
+    """
+    rule = task.decision.rule
+    if not isinstance(rule, ThresholdRule):
+        return ()
+    other = rule.model_copy(update={"label": rule.otherwise, "otherwise": rule.label})
+    decision = task.decision.model_copy(update={"rule": other})
+    if any(_otherwise(task.model_copy(update={"decision": decision}), probes)):
+        return ()
+    return (
+        f"decide: `label` and `otherwise` are exchanged: at export {other.label!r} was the label "
+        f"and {other.otherwise!r} what is said otherwise",
+    )
 
 
 def _moved(task: Task, probes: Sequence[DecisionProbe]) -> tuple[str, ...]:

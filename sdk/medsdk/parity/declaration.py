@@ -10,6 +10,8 @@ from pydantic import NonNegativeInt, PositiveInt, ValidationError
 
 from medsdk._refusals import BundleUnreadableError, UndecidableGateError
 from medsdk._version import __version__
+from medsdk.bundle.manifest import PARITY as PARITY
+from medsdk.bundle.manifest import PROTOCOL as PROTOCOL
 from medsdk.bundle.manifest import Sha256
 from medsdk.bundle.reading import Bundle
 from medsdk.canonical import canonical_json, parse_json, timestamp
@@ -24,12 +26,6 @@ from medsdk.tasks.gates import Form
 from medsdk.tasks.schema import Task
 from medsdk.tasks.strict import FORMAT_VERSION, FormatVersion, Strict
 from medsdk.tasks.versions import check_format_version, drop_optional
-
-PROTOCOL = "evidence/protocol.json"
-"""Where it lies in a bundle."""
-
-PARITY = "evidence/parity.json"
-"""Where what was measured lies; it names the protocol that it was judged by."""
 
 
 class CaseSet(Strict):

@@ -56,11 +56,11 @@ def explain_order(
     if len(got) != count or count < 2:
         return None
     matches = [[same(mine, other, within) for mine in got] for other in want]
-    as_is, backwards = tuple(range(count)), tuple(reversed(range(count)))
-    every = permutations(as_is) if count <= _MOST_MEMBERS else ()
+    if all(matches[place][place] for place in range(count)):
+        return None  # whatever is wrong is smaller; equal members agree in every order
+    backwards = tuple(reversed(range(count)))
+    every = permutations(range(count)) if count <= _MOST_MEMBERS else ()
     for order in chain([backwards], every):
-        if order == as_is:
-            continue
         if all(matches[place][member] for place, member in enumerate(order)):
             if order == backwards:
                 return f"the {what} are in another order: reversed, all {count} agree"

@@ -16,6 +16,10 @@ from medsdk_runtimes.errors import MedsdkError
 BFLOAT16_STEP = 2.0**-8
 """Largest relative error of rounding to bfloat16, which keeps 8 significant bits."""
 
+_LARGE, _ENOUGH_VALUES, _NEAR, _MOST = 10.0, 4, 0.05, 0.75
+"""A value tells a factor where it is so many tolerances large; so many values are needed, of which
+this part lies so near, relative, to the median factor."""
+
 
 def to_bfloat16(array: Array) -> NDArray[np.float32]:
     """Round to bfloat16, half to even, and widen again; NaN and infinity stay what they are."""
@@ -57,7 +61,7 @@ def explain_output(
         None,
         (
             explain_order(list(got[0]), list(want[0]), "values of the output", tolerance),
-            _scaled(got, want),
+            _scaled(got, want) or _mostly_scaled(got, want, tolerance),
             _like_bfloat16(got, want),
         ),
     )
@@ -115,6 +119,23 @@ def _scaled(got: Array, want: Array) -> str | None:
     if abs(offset) > EQUAL * max(1.0, float(np.abs(got).max())):
         return f"every value is {factor:.4g} times what it should be, and {offset:+.4g}"
     return f"every value is {factor:.4g} times what it should be"
+
+
+def _mostly_scaled(got: Array, want: Array, tolerance: float) -> str | None:
+    """One factor of most values: behind a scale that is off, rounding and ReLU bend the others."""
+    values = want.astype(np.float64).ravel()
+    large = np.abs(values) > _LARGE * tolerance
+    ratios = got.astype(np.float64).ravel()[large] / np.where(large, values, 1.0)[large]
+    if ratios.size < _ENOUGH_VALUES:
+        return None
+    factor = float(np.median(ratios))
+    near = int((np.abs(ratios - factor) <= _NEAR * abs(factor)).sum())
+    if abs(factor - 1) <= 2 * _NEAR or near < _MOST * ratios.size:
+        return None
+    return (
+        f"{near} of the {ratios.size} values that are large enough to tell are about {factor:.1g} "
+        "times what they should be: a scale before it is off"
+    )
 
 
 def _like_bfloat16(got: Array, want: Array) -> str | None:
@@ -176,5 +197,7 @@ def _label_order(got: Mapping[str, float], want: Mapping[str, float]) -> str | N
     theirs = sorted(want[label] for label in moved)
     if len(moved) < 2 or not np.allclose(mine, theirs, rtol=0, atol=EQUAL):
         return None
-    names = ", ".join(repr(label) for label in moved)
-    return f"the labels are in another order: the probabilities agree after permuting {names}"
+    order = sorted(moved, key=lambda label: got[label])
+    stands = dict(zip(order, sorted(moved, key=lambda label: want[label]), strict=True))
+    told = ", ".join(f"{label!r} has what {stands[label]!r} should have" for label in moved)
+    return f"the labels are in another order: {told}"

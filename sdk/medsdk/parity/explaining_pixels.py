@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from itertools import chain, product
 from typing import Any, Literal
 
 import numpy as np
@@ -26,7 +27,7 @@ from medsdk.parity.explaining import (
 from medsdk.parity.explaining_outputs import to_bfloat16
 from medsdk.pixels.contract import Preprocessor
 from medsdk.pixels.kernels import KERNELS
-from medsdk.tasks.pixel_contract import PixelContract, Window
+from medsdk.tasks.pixel_contract import Percentile, PixelContract, Window
 from medsdk_runtimes.errors import MedsdkError
 
 Layout = Literal["nchw", "nhwc"]
@@ -34,6 +35,10 @@ Prepare = Callable[[Preprocessor], NDArray[np.float32]]
 """Prepares the image in question by another contract; first axis 0 where that gives no result."""
 
 _ONE_LEVEL = 1.0 + 1e-3
+_WIDE = Window(kind="window", center=0.0, width=4096.0)
+_REFINED, _TRIED, _ENOUGH_LEVELS = 10, 2, 100
+"""A window is estimated so often, tried so many units around that, from so many levels at least."""
+
 _WINDOW_SHIFTS = (-1.0, 1.0, -2.0, 2.0, -0.5, 0.5, -3.0, 3.0, -5.0, 5.0, -10.0, 10.0)
 
 
@@ -155,7 +160,7 @@ def _by_contract(
     own = Preprocessor(contract, layout)
     if own.disagreement(prepare(own), want) is None:
         return None
-    for what, path, value in _changes(contract):
+    for what, path, value in chain(_changes(contract), _windows(contract, layout, prepare, want)):
         try:
             document = contract.model_dump(mode="json")
             _set(document, path, value)
@@ -167,6 +172,78 @@ def _by_contract(
         except (MedsdkError, ValidationError, ValueError):
             continue  # not a contract, or not one for this image
     return None
+
+
+def _windows(
+    contract: PixelContract, layout: Layout, prepare: Prepare, want: NDArray[Any]
+) -> Iterator[tuple[str, str, object]]:
+    """Windows in whole units near those that the levels themselves tell.
+
+    From the task's own window, or from a wide one where the task has none: a straight line through
+    the levels of both tensors that neither clips gives centre and width. Twice, since the first
+    line knows few levels.
+    """
+    if contract.values == "stored" and not isinstance(contract.intensity, Window):
+        return
+    start = contract.intensity if isinstance(contract.intensity, Window) else _WIDE
+    found: Window | None = start
+    for _ in range(_REFINED):
+        found = None if found is None else _estimated(contract, layout, prepare, want, found)
+    if found is None:
+        return
+    now = _said(contract)
+    near = sorted(range(-_TRIED, _TRIED + 1), key=abs)
+    for center, width in sorted(product(near, near), key=lambda two: abs(two[0]) + abs(two[1])):
+        at, wide = round(found.center) + center, round(found.width) + width
+        if wide < 1:
+            continue
+        what = f"a window of center {at} and width {wide} gives, the task says {now}"
+        document = {"kind": "window", "center": at, "width": wide, "function": start.function}
+        yield what, "intensity", document
+
+
+def _said(contract: PixelContract) -> str:
+    """The task's intensity step in words."""
+    step = contract.intensity
+    if isinstance(step, Window):
+        return f"{step.center:g} and {step.width:g}"
+    if isinstance(step, Percentile):
+        return f"percentiles {step.low:g} to {step.high:g}"
+    return repr(step.kind)
+
+
+def _estimated(
+    contract: PixelContract,
+    layout: Layout,
+    prepare: Prepare,
+    want: NDArray[Any],
+    window: Window,
+) -> Window | None:
+    """The window that gave `want`, by what this one gives; None where too few levels tell it."""
+    other = contract.model_copy(update={"intensity": window})
+    try:
+        tensor = prepare(Preprocessor(other, layout))
+    except MedsdkError:
+        return None
+    if tensor.shape != want.shape:
+        return None
+    axis = 1 if layout == "nchw" else 3
+    step = contract.normalisation
+    mine, stored = (
+        denormalised(np.moveaxis(one, axis, 1)[0], step.divide_by, step.mean, step.std).ravel()
+        for one in (tensor, want)
+    )
+    inside = (mine > 1) & (mine < 254) & (stored > 1) & (stored < 254)
+    if np.count_nonzero(inside) < _ENOUGH_LEVELS or np.ptp(mine[inside]) == 0:
+        return None
+    slope, offset = np.polyfit(mine[inside], stored[inside], 1)
+    # With levels 255 * ((value - center) / width + 0.5) of both windows:
+    width = window.width / float(slope) if slope > 0 else 0.0
+    if width < 1:
+        return None
+    level = (127.5 - float(offset)) / float(slope)
+    center = window.center + window.width * (level / 255 - 0.5)
+    return window.model_copy(update={"center": center, "width": width})
 
 
 def _changes(contract: PixelContract) -> Iterator[tuple[str, str, object]]:

@@ -16,6 +16,7 @@ from medsdk.bundle.reading import Bundle
 from medsdk.parity.decision_probes import check_probes
 from medsdk.parity.declaration import undeclared_gates
 from medsdk.parity.known_answers import AnswerResult, check_answer, spread
+from medsdk.parity.recorded import evidence_faults
 from medsdk.pipeline import Pipeline
 from medsdk.plan.candidate import Candidate, advisory_candidates, candidates_of
 from medsdk_runtimes.contract import Effective
@@ -62,8 +63,8 @@ class Verification:
         candidates: One verdict each.
         absent: Runtimes that a variant targets and that are not installed here.
         reasons: What is wrong with the bundle itself: gates that are not those that were declared
-            before it was measured; graphs for a GPU that are not quantized as it takes them, with
-            the first faults.
+            before it was measured; evidence that contradicts itself or the manifest; graphs for a
+            GPU that are not quantized as it takes them, with the first faults.
     """
 
     verdict: Verdict
@@ -115,7 +116,7 @@ def verify(
         _as_advice(bundle, verify_candidate(bundle, candidate, progress))
         for candidate in asked.advisory
     ]
-    reasons = (*undeclared_gates(bundle), *_unfit_graphs(bundle))
+    reasons = (*undeclared_gates(bundle), *evidence_faults(bundle), *_unfit_graphs(bundle))
     overall: Verdict = "pass"
     if reasons or any(item.verdict == "fail" for item in verdicts):
         overall = "fail"

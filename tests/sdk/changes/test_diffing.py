@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ from medsdk.parity.known_answers import check_on_load
 from medsdk.pipeline import Pipeline
 from medsdk.plan.candidate import Candidate
 from medsdk.reports.report import Report
+from medsdk.tasks import Task
+from medsdk_export.decision_probes import decision_probes
 from tests.sdk.changes.documents import answers, header
 
 Edit = Callable[[Path, dict[str, Any]], None]
@@ -243,7 +246,8 @@ def test_what_was_asked_differs_though_the_approved_side_never_answered(
 def _threshold(value: float) -> Edit:
     def change(_: Path, manifest: dict[str, Any]) -> None:
         manifest["task"]["thresholds"]["tumour-probability"]["value"] = value
-        manifest["decision_probes"] = []  # they were made for the other threshold
+        task = Task.model_validate_json(json.dumps(manifest["task"]))
+        manifest["decision_probes"] = [probe.model_dump() for probe in decision_probes(task)]
 
     return change
 

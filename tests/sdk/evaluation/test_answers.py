@@ -20,7 +20,6 @@ from medsdk.evaluation.answers import (
     AnswersHeader,
     AnswersWriter,
     read_answers,
-    read_header,
     write_answers,
 )
 from medsdk.results.documents import BundleIdentity, NetworkChoice, SettingsDocument
@@ -83,7 +82,6 @@ def test_what_was_written_is_read(path: Path) -> None:
             writer.append(item)
             assert path.read_bytes().endswith(b"\n")  # with the system before append returns
     assert read_answers(path) == (header(), ANSWERS)
-    assert read_header(path) == header()
     other = path.with_name("whole.jsonl")
     write_answers(other, header(), ANSWERS)
     assert other.read_bytes() == path.read_bytes()

@@ -85,6 +85,12 @@ def test_many_members_are_only_tried_backwards():
     assert explain_order(want[:-1], want, "slices") is None
 
 
+def test_equal_members_are_in_every_order():
+    one = _noise(4)
+    assert explain_order([one + np.float32(1e-6)] * 3, [one] * 3, "channels") is None
+    assert explain_order([one + 1] * 3, [one] * 3, "channels") is None
+
+
 def test_one_member_in_place_of_another():
     stored = {f"fold-{number}": _noise(4, seed=number) for number in (1, 2, 3)}
     said = explain_replaced("fold-2", stored["fold-1"], stored)
@@ -188,6 +194,17 @@ def test_outputs_that_are_scaled_or_permuted():
     assert explain_output(want.astype(np.float64), want, 1e-4) is None
 
 
+def test_most_values_scaled_behind_a_rounding():
+    want = np.abs(_noise(1, 64)) + np.float32(0.2)
+    got = np.round(want / 2, 2)  # as a quantized layer does: no exact relation
+    got[0, :5] = 0
+    said = explain_output(got, want, 0.01) or ""
+    assert said.endswith("are about 0.5 times what they should be: a scale before it is off")
+    for other in (want + np.float32(0.5), want * np.float32(1.05), want[:, ::-1], want[:, :3] / 2):
+        assert "about" not in (explain_output(other, want[:, : other.shape[1]], 0.01) or "")
+    assert "about" not in (explain_output(got, want, 1.0) or "")  # all within ten tolerances
+
+
 def test_outputs_under_other_names():
     logits, features = _noise(1, 2), _noise(1, 8)
     want = {"logits": logits, "features": features}
@@ -218,7 +235,14 @@ def test_permuted_labels_and_no_others():
     outputs = {"logits": np.log([[0.2, 0.7, 0.1]]).astype(np.float32)}
     said = explain_probabilities(got, want, outputs, _decode("softmax"))
     assert said is not None
-    assert said.endswith("after permuting 'a', 'b'")
+    assert said.endswith(": 'a' has what 'b' should have, 'b' has what 'a' should have")
+    turned = explain_probabilities(
+        {"a": 0.2, "b": 0.1, "c": 0.7}, want, outputs, _decode("softmax")
+    )
+    assert turned == (
+        "the labels are in another order: 'a' has what 'b' should have, "
+        "'b' has what 'c' should have, 'c' has what 'a' should have"
+    )
     assert explain_probabilities({"a": 0.6, "b": 0.3, "c": 0.1}, want, {}, _decode("none")) is None
 
 

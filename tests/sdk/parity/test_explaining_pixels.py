@@ -108,11 +108,37 @@ def _said(
         (CT, {"intensity__center": 41.0}, "window of center 40 gives, the task says 41: it is off"),
         (CT, {"intensity__width": 398.0}, "window of width 400 gives, the task says 398"),
         (CT, {"intensity__function": "linear-exact"}, "window function 'linear' gives"),
-        (CT, {"intensity": {"kind": "percentile", "low": 1, "high": 99}}, "largest at channel 0"),
+        (
+            CT,
+            {"intensity__center": 47.0},
+            "window of center 40 and width 400 gives, the task says 47",
+        ),
+        (CT, {"intensity__center": -23.0, "intensity__width": 313.0}, "center 40 and width 400"),
+        (
+            CT,
+            {"intensity": {"kind": "percentile", "low": 1, "high": 99}},
+            "window of center 40 and width 400 gives, the task says percentiles 1 to 99",
+        ),
+        (CT, {"intensity": {"kind": "min-max"}}, "width 400 gives, the task says 'min-max'"),
     ],
 )
 def test_a_step_that_was_changed_is_named(base, changes, said):
     assert said in _said(base, **changes)
+
+
+def test_three_equal_channels_are_in_no_other_order():
+    """A grey image in three channels, one of which is off by less than float32 tells."""
+    three = {
+        **CT,
+        "channels": {"order": "rgb"},
+        "normalisation": {"divide_by": 255.0, "mean": [0.5] * 3, "std": [0.25] * 3},
+    }
+    contract = _contract(three, normalisation__mean=[0.5 + 1e-6, 0.5, 0.5])
+    got = Preprocessor(contract).prepare(SLICE).tensor
+    want = Preprocessor(_contract(three)).prepare(SLICE).tensor
+    assert not np.array_equal(got, want)
+    said = explain_tensor(got, want, contract, "nchw", lambda other: other.prepare(SLICE).tensor)
+    assert "order" not in (said or "")
 
 
 def test_nothing_is_said_of_equal_tensors():
