@@ -19,9 +19,17 @@ from medsdk._refusals import shown
 from medsdk.canonical import canonical_json, sha256_of
 from medsdk.evaluation.answers import MOST_CASES
 from medsdk.evaluation.errors import CasesRefusedError
-from medsdk.evaluation.tables import ROI_COLUMN, parse_roi, read_table, resolved, roi_rule
+from medsdk.evaluation.tables import (
+    ROI_COLUMN,
+    parse_roi,
+    read_table,
+    resolved,
+    roi_refused,
+    roi_rule,
+)
 from medsdk.pixels import Box, Frame, open_dicom
-from medsdk.pixels.errors import DecoderMissingError
+from medsdk.pixels._geometry import region_of
+from medsdk.pixels.errors import DecoderMissingError, PixelInputRefusedError
 from medsdk.tasks.schema import Task
 from medsdk_runtimes.errors import MedsdkError
 
@@ -216,6 +224,8 @@ def identify_cases(
     task: Task,
     progress: Callable[[int], None] | None = None,
     calibrated: Container[str] = frozenset(),
+    *,
+    check_regions: bool = True,
 ) -> CaseSet:
     """Decode every case once, one after the other, for its identity.
 
@@ -225,6 +235,8 @@ def identify_cases(
         progress: Told how many are done.
         calibrated: Digests of images that calibration has seen, see
             `medsdk.evaluation.calibration`.
+        check_regions: Whether a region of interest that its frame does not hold is refused; else
+            it is an error of its case, when the case is asked about.
 
     Returns:
         The set. A file that cannot be read, or that the task does not take, has the code of its
@@ -232,7 +244,7 @@ def identify_cases(
 
     Raises:
         CasesRefusedError: Two cases have the same pixels and region of interest, one has several
-            frames, or calibration has seen it.
+            frames or a region that is not in its frame, or calibration has seen it.
         DecoderMissingError: This machine lacks the decoder of a case.
     """
     known: list[KnownCase] = []
@@ -241,7 +253,10 @@ def identify_cases(
         if progress is not None:
             progress(done)
         try:
-            content, error = pixels_digest(read_frame(case, task).array), ""
+            frame = read_frame(case, task)
+            if check_regions:
+                _check_region(case, task, frame)
+            content, error = pixels_digest(frame.array), ""
         except (CasesRefusedError, DecoderMissingError):
             raise
         except MedsdkError as problem:
@@ -289,6 +304,20 @@ def read_frame(case: Case, task: Task) -> Frame:
             remedy="give the frames as files of their own",
         )
     return image.frame(1)
+
+
+def _check_region(case: Case, task: Task, frame: Frame) -> None:
+    """A wrong region is the table's fault, so it may not count against a candidate."""
+    rule = roi_rule(task)
+    if rule is None or case.roi is None:
+        return
+    height, width = frame.array.shape[:2]
+    try:
+        region_of(rule, height, width, case.roi)
+    except PixelInputRefusedError as error:
+        raise roi_refused(
+            case.name, error, CasesRefusedError, f"correct the column {ROI_COLUMN}"
+        ) from error
 
 
 def pixels_digest(array: NDArray[np.generic]) -> str:

@@ -115,12 +115,19 @@ def parse_roi(
     try:
         return Box.parse(text)
     except MedsdkError as error:
-        raise refused(
-            f"{name} has a region of interest that is refused",
-            got=error.got,
-            expected=error.expected,
-            remedy=error.remedy,
-        ) from error
+        raise roi_refused(name, error, refused, error.remedy) from error
+
+
+def roi_refused(
+    name: str, error: MedsdkError, refused: type[MedsdkError], remedy: str
+) -> MedsdkError:
+    """The error of a table's row for one of its region of interest."""
+    return refused(
+        f"{name} has a region of interest that is refused",
+        got=error.got,
+        expected=error.expected,
+        remedy=remedy,
+    )
 
 
 def resolved(path: Path) -> Path | None:

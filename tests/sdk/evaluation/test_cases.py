@@ -217,6 +217,21 @@ def test_regions_make_cases_of_their_own(table: Any, task: Task) -> None:
     assert "refused" in refusal(table(2, roi="1,2,3"), roi_task).what
 
 
+@pytest.mark.parametrize(
+    "roi", ["1,2,65,31", "-9,0,9,9", "0,0,1e20,1e20", "1.1,1,1.2,9", "nan,0,1,1"]
+)
+def test_a_region_that_its_frame_has_not_is_refused_beforehand(
+    table: Any, task: Task, roi: str
+) -> None:
+    document = task.model_dump(mode="json")
+    crop = {"kind": "roi", "required": True, "square": False}
+    document["networks"]["filter"]["pixels"]["crop"] = crop
+    roi_task = task_from_document(document, "task")
+    path = table(2, roi=["0,0,64,48", roi])
+    with pytest.raises(CasesRefusedError, match=r"case 2 has a region of interest that is refused"):
+        identify_cases(read_cases(path, roi_task, LABELS), roi_task)
+
+
 def test_a_file_that_cannot_be_read_is_a_case_with_an_error(
     table: Any, task: Task, tmp_path: Path, vendor: Any
 ) -> None:
