@@ -188,12 +188,12 @@ def read_cases(
     columns = [name for name in divided if name in rows[0]]
     allowed, rule = list(labels), roi_rule(task)
     cases: list[Case] = []
-    missing: list[str] = []
+    missing: dict[str, list[str]] = {}
     for number, row in enumerate(rows, 1):
         name = f"case {number}"
         path = resolved(table.parent / row["path"]) if row["path"] else None
         if path is None:
-            missing.append(name)
+            missing.setdefault(_instead(table.parent, row["path"]), []).append(name)
         cases.append(
             Case(
                 number=number,
@@ -208,9 +208,9 @@ def read_cases(
         )
     if missing:
         raise CasesRefusedError(
-            f"{len(missing)} of {len(rows)} files of {_WHAT} are missing",
-            got=f"nothing at the path of {_some(missing)}",
-            expected="paths relative to the table of cases, or absolute ones",
+            f"{sum(map(len, missing.values()))} of {len(rows)} files of {_WHAT} are missing",
+            got="; ".join(f"{there} {_some(names)}" for there, names in missing.items()),
+            expected="paths of files, relative to the table of cases or absolute",
             remedy="correct the table, or give the files",
         )
     _check_distinct(cases)
@@ -326,6 +326,16 @@ def pixels_digest(array: NDArray[np.generic]) -> str:
     return hashlib.sha256(
         f"{values.dtype.str}{values.shape}".encode() + values.tobytes()
     ).hexdigest()
+
+
+def _instead(folder: Path, path: str) -> str:
+    """What stands where a file was named; the name of its case follows."""
+    if not path.strip():
+        return "an empty path for"
+    try:
+        return "a folder for" if (folder / path).is_dir() else "nothing at the path of"
+    except (OSError, ValueError):  # too long; a NUL inside
+        return "nothing at the path of"
 
 
 def _truth(text: str, allowed: list[str], name: str, task_id: str) -> str | None:

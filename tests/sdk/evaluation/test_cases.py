@@ -100,6 +100,20 @@ def test_another_encoding_is_named_and_refused(
     assert "東京" not in str(error)
 
 
+def test_a_dicom_file_is_no_table_and_said_to_be_one(
+    task: Task, tmp_path: Path, vendor: Any
+) -> None:
+    error = refusal(vendor.cases.parent / "0.dcm", task)
+    assert error.got == "a DICOM file"
+    assert "UTF-8 (comma" not in error.remedy
+
+
+def test_a_table_of_a_header_alone_needs_rows(task: Task, tmp_path: Path) -> None:
+    path = tmp_path / "cases.csv"
+    path.write_text("path,truth,patient\n", "utf-8")
+    assert refusal(path, task).remedy == "add a row for each case"
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -149,7 +163,16 @@ def test_an_unknown_column_names_those_that_are_allowed(table: Any, task: Task) 
         ({"lesion": ["", "l", "l"]}, "one lesion has two patients", "case 2 and case 3"),
         ({"path": ["no", "nope"]}, "6 of 6 files", "case 1, case 2, case 3, case 4, case 5 and 1"),
         ({"path": "a\0b"}, "6 of 6 files", ""),
-        ({"path": ""}, "6 of 6 files", ""),
+        (
+            {"path": ["", "no"]},
+            "6 of 6 files",
+            "an empty path for case 1, case 3, case 5; nothing at the path of case 2",
+        ),
+        (
+            {"path": "."},
+            "6 of 6 files",
+            "a folder for case 1, case 2, case 3, case 4, case 5 and 1",
+        ),
     ],
 )
 def test_rows_that_cannot_be_used(
