@@ -335,6 +335,10 @@ def test_stored_values_are_replaced_only_on_demand(bundle_dir, phantom, tmp_path
     write_values(path, values, replace=True)
     with pytest.raises(OutputNotWritableError, match="taken"):
         write_values(phantom, values, replace=True)
+    for replace in (False, True):
+        with pytest.raises(OutputNotWritableError, match="no folder at that path"):
+            write_values(tmp_path / "none/values.json", values, replace=replace)
+    assert not (tmp_path / "none").exists()
 
 
 Spoil = Callable[[dict[str, Any]], object]
@@ -374,6 +378,9 @@ def test_files_that_are_none(bundle_dir, phantom, tmp_path):
     path = tmp_path / "values.json"
     with pytest.raises(ValuesUnreadableError, match="there are no stored values"):
         read_values(path)
+    with pytest.raises(ValuesUnreadableError, match=r"a folder; .* name the file in it") as caught:
+        read_values(tmp_path)
+    assert "store" not in caught.value.remedy
     for data in (b"", b"[]", b"{}", b"\xff", b'{"kind":"medsdk-answers"}'):
         path.write_bytes(data)
         with pytest.raises(ValuesUnreadableError, match="is none"):
