@@ -72,7 +72,7 @@ WRONG = [
     ("verify good.dcm", 4, "bundle-unreadable", "a file"),
     ("verify", 2, "usage", "BUNDLE"),
     ("verify B more", 2, "usage", "more"),
-    ("verify B --threads 4096", 2, "setting-refused", "4096 threads"),
+    ("verify B --threads 4096", 2, "setting-refused", "choose --threads"),
     ("verify B --variant fp32", 2, "usage", "--variant"),
     ("verify B --runtime tflite", 3, "runtime-unavailable", "tflite"),
     ("verify B --runtime onnxruntime --runtime tflite", 3, "runtime-unavailable", "tflite"),

@@ -54,12 +54,14 @@ class Asked:
     cases: CaseSet
 
 
-def read_phantom(folder: Path, task: Task) -> tuple[PhantomImage, ...]:
+def read_phantom(folder: Path, task: Task, *, gone: bool = False) -> tuple[PhantomImage, ...]:
     """The images of a folder, sorted by their paths; none is opened.
 
     Args:
         folder: DICOM files of one frame each; regions of interest stand in its `rois.csv`.
         task: The task.
+        gone: Whether `rois.csv` may name files that are not there: a check reports an image that
+            is gone, and is not refused for it.
 
     Returns:
         At least one image.
@@ -81,7 +83,7 @@ def read_phantom(folder: Path, task: Task) -> tuple[PhantomImage, ...]:
             expected="DICOM files, one frame each",
         )
     rule = roi_rule(task)
-    rois = read_rois(folder, task, "the folder of phantom images", PhantomRefusedError)
+    rois = read_rois(folder, task, "the folder of phantom images", PhantomRefusedError, gone=gone)
     images = []
     for number, path in enumerate(files, 1):
         roi = rois.get(path.resolve())
@@ -111,8 +113,12 @@ def ask_of_phantom(
         MedsdkError: What opening the candidate raises.
     """
     total = len(images)
+    # A region outside an image that changed since is what a check reports, no wrong use.
     cases = identify_cases(
-        images, bundle.manifest.task, lambda done: progress("reading the images", done, total)
+        images,
+        bundle.manifest.task,
+        lambda done: progress("reading the images", done, total),
+        check_regions=False,
     )
     with Pipeline.open(bundle, candidate) as pipeline:
         checked = check_on_load(bundle, candidate, pipeline, every=True)

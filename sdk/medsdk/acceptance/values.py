@@ -122,11 +122,20 @@ def check_free(path: Path, *, replace: bool) -> None:
     """Refuse a place where something is, before anything is run.
 
     Raises:
-        OutputNotWritableError: Something is there that may not be replaced.
+        OutputNotWritableError: Something is there that may not be replaced, or the folder for it
+            is not there.
     """
     with reported(_WHAT):
         there = os.path.lexists(path)
         replaceable = replace and path.is_file()
+        folder = path.parent.is_dir()
+    if not folder:
+        raise OutputNotWritableError(
+            f"{_WHAT} cannot be written",
+            got="no folder at that path",
+            expected="a folder that exists already",
+            remedy="make the folder, or correct --values",
+        )
     if there and not replaceable:
         raise OutputNotWritableError(
             "stored values are there already" if path.is_file() else "the place is taken",
@@ -167,6 +176,13 @@ def _document(path: Path) -> tuple[dict[str, Any], bytes]:
         with path.open("rb") as file:
             data = file.read(MOST_BYTES + 1)
     except (OSError, ValueError) as error:
+        if path.is_dir():
+            raise ValuesUnreadableError(
+                f"{_WHAT} is none",
+                got="a folder",
+                expected="a file that `medsdk accept --store` wrote",
+                remedy="name the file in it",
+            ) from error
         raise ValuesUnreadableError(
             "there are no stored values",
             got=getattr(error, "strerror", None) or "a path that cannot be",

@@ -110,7 +110,7 @@ def register(app: typer.Typer) -> None:
             device = device or header.device
             variant = variant or next(iter(header.networks.values())).variant
         candidate = default_candidate(opened.manifest, runtime, variant, device, threads).candidate
-        images = read_phantom(phantom, opened.manifest.task)
+        images = read_phantom(phantom, opened.manifest.task, gone=not store)
         with Progress(quiet=quiet) as progress:
             if stored is None:
                 made, document, cases = store_values(

@@ -19,9 +19,17 @@ from medsdk._refusals import shown
 from medsdk.canonical import canonical_json, sha256_of
 from medsdk.evaluation.answers import MOST_CASES
 from medsdk.evaluation.errors import CasesRefusedError
-from medsdk.evaluation.tables import ROI_COLUMN, parse_roi, read_table, resolved, roi_rule
+from medsdk.evaluation.tables import (
+    ROI_COLUMN,
+    parse_roi,
+    read_table,
+    resolved,
+    roi_refused,
+    roi_rule,
+)
 from medsdk.pixels import Box, Frame, open_dicom
-from medsdk.pixels.errors import DecoderMissingError
+from medsdk.pixels._geometry import region_of
+from medsdk.pixels.errors import DecoderMissingError, PixelInputRefusedError
 from medsdk.tasks.schema import Task
 from medsdk_runtimes.errors import MedsdkError
 
@@ -180,12 +188,12 @@ def read_cases(
     columns = [name for name in divided if name in rows[0]]
     allowed, rule = list(labels), roi_rule(task)
     cases: list[Case] = []
-    missing: list[str] = []
+    missing: dict[str, list[str]] = {}
     for number, row in enumerate(rows, 1):
         name = f"case {number}"
         path = resolved(table.parent / row["path"]) if row["path"] else None
         if path is None:
-            missing.append(name)
+            missing.setdefault(_instead(table.parent, row["path"]), []).append(name)
         cases.append(
             Case(
                 number=number,
@@ -200,9 +208,9 @@ def read_cases(
         )
     if missing:
         raise CasesRefusedError(
-            f"{len(missing)} of {len(rows)} files of {_WHAT} are missing",
-            got=f"nothing at the path of {_some(missing)}",
-            expected="paths relative to the table of cases, or absolute ones",
+            f"{sum(map(len, missing.values()))} of {len(rows)} files of {_WHAT} are missing",
+            got="; ".join(f"{there} {_some(names)}" for there, names in missing.items()),
+            expected="paths of files, relative to the table of cases or absolute",
             remedy="correct the table, or give the files",
         )
     _check_distinct(cases)
@@ -216,6 +224,8 @@ def identify_cases(
     task: Task,
     progress: Callable[[int], None] | None = None,
     calibrated: Container[str] = frozenset(),
+    *,
+    check_regions: bool = True,
 ) -> CaseSet:
     """Decode every case once, one after the other, for its identity.
 
@@ -225,6 +235,8 @@ def identify_cases(
         progress: Told how many are done.
         calibrated: Digests of images that calibration has seen, see
             `medsdk.evaluation.calibration`.
+        check_regions: Whether a region of interest that its frame does not hold is refused; else
+            it is an error of its case, when the case is asked about.
 
     Returns:
         The set. A file that cannot be read, or that the task does not take, has the code of its
@@ -232,7 +244,7 @@ def identify_cases(
 
     Raises:
         CasesRefusedError: Two cases have the same pixels and region of interest, one has several
-            frames, or calibration has seen it.
+            frames or a region that is not in its frame, or calibration has seen it.
         DecoderMissingError: This machine lacks the decoder of a case.
     """
     known: list[KnownCase] = []
@@ -241,7 +253,10 @@ def identify_cases(
         if progress is not None:
             progress(done)
         try:
-            content, error = pixels_digest(read_frame(case, task).array), ""
+            frame = read_frame(case, task)
+            if check_regions:
+                _check_region(case, task, frame)
+            content, error = pixels_digest(frame.array), ""
         except (CasesRefusedError, DecoderMissingError):
             raise
         except MedsdkError as problem:
@@ -291,12 +306,36 @@ def read_frame(case: Case, task: Task) -> Frame:
     return image.frame(1)
 
 
+def _check_region(case: Case, task: Task, frame: Frame) -> None:
+    """A wrong region is the table's fault, so it may not count against a candidate."""
+    rule = roi_rule(task)
+    if rule is None or case.roi is None:
+        return
+    height, width = frame.array.shape[:2]
+    try:
+        region_of(rule, height, width, case.roi)
+    except PixelInputRefusedError as error:
+        raise roi_refused(
+            case.name, error, CasesRefusedError, f"correct the column {ROI_COLUMN}"
+        ) from error
+
+
 def pixels_digest(array: NDArray[np.generic]) -> str:
     """sha256 of a frame's shape and values, the same whatever file carries them."""
     values = np.ascontiguousarray(array, dtype=np.int64 if array.dtype.kind in "iu" else None)
     return hashlib.sha256(
         f"{values.dtype.str}{values.shape}".encode() + values.tobytes()
     ).hexdigest()
+
+
+def _instead(folder: Path, path: str) -> str:
+    """What stands where a file was named; the name of its case follows."""
+    if not path.strip():
+        return "an empty path for"
+    try:
+        return "a folder for" if (folder / path).is_dir() else "nothing at the path of"
+    except (OSError, ValueError):  # too long; a NUL inside
+        return "nothing at the path of"
 
 
 def _truth(text: str, allowed: list[str], name: str, task_id: str) -> str | None:

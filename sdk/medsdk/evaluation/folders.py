@@ -32,7 +32,12 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def read_rois(
-    folder: Path, task: Task, what: str, refused: type[MedsdkError] = CasesRefusedError
+    folder: Path,
+    task: Task,
+    what: str,
+    refused: type[MedsdkError] = CasesRefusedError,
+    *,
+    gone: bool = False,
 ) -> dict[Path, Box]:
     """Regions of interest of a folder of images, by the files' resolved paths.
 
@@ -41,13 +46,14 @@ def read_rois(
         task: The task; where its crop takes no region, the table is not looked at.
         what: What the folder is called in messages, for instance `the calibration folder`.
         refused: The class of error to raise.
+        gone: Whether lines of files that are not there are passed over.
 
     Returns:
         File to region, for the files that have one.
 
     Raises:
         MedsdkError: Of the class `refused`: the table is no table, names a file twice or one
-            that is not there.
+            that is not there, unless `gone`.
     """
     rule, table = roi_rule(task), folder / ROI_TABLE
     if rule is None or not table.exists():
@@ -58,6 +64,8 @@ def read_rois(
     rows = read_table(table, f"{ROI_TABLE} of {what}", "line", columns, refused=refused)
     for number, row in enumerate(rows, 1):
         path = resolved(folder / row["path"])
+        if path is None and gone:
+            continue
         if path is None or path in seen:
             raise refused(
                 f"line {number} of {ROI_TABLE} names a file "

@@ -115,12 +115,19 @@ def parse_roi(
     try:
         return Box.parse(text)
     except MedsdkError as error:
-        raise refused(
-            f"{name} has a region of interest that is refused",
-            got=error.got,
-            expected=error.expected,
-            remedy=error.remedy,
-        ) from error
+        raise roi_refused(name, error, refused, error.remedy) from error
+
+
+def roi_refused(
+    name: str, error: MedsdkError, refused: type[MedsdkError], remedy: str
+) -> MedsdkError:
+    """The error of a table's row for one of its region of interest."""
+    return refused(
+        f"{name} has a region of interest that is refused",
+        got=error.got,
+        expected=error.expected,
+        remedy=remedy,
+    )
 
 
 def resolved(path: Path) -> Path | None:
@@ -154,6 +161,13 @@ def _bytes(table: Path, what: str, refused: type[MedsdkError]) -> bytes:
 
 def _text(data: bytes, what: str, refused: type[MedsdkError]) -> str:
     """UTF-8 alone: any other encoding is named, since guessing one may turn a name into another."""
+    if data[128:132] == b"DICM" and b"\0" in data:  # a path in a table may hold these letters
+        raise refused(
+            f"{what} cannot be read",
+            got="a DICOM file",
+            expected="a CSV file in UTF-8",
+            remedy="give the table that names the images",
+        )
     utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in data[:4]
     if not utf16:
         try:
@@ -201,6 +215,8 @@ def _other_header(
             remedy = "rename or remove what is not listed"
         elif len(found) < len(header):
             got += "; a column stands twice" if found else ""
+        elif set(columns) <= set(header):
+            remedy = "add a row for each case"
     return refused(
         f"{what} has no cases or another header",
         got=got,

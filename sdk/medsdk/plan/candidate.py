@@ -137,7 +137,8 @@ def _allowed(threads: int | None) -> int:
             "more threads were asked for than the process has",
             got=f"{count} threads",
             expected=f"1 to {budget.total}, the thread budget of this process",
-            remedy="ThreadBudget.process().set(n) before the first load, where that is meant",
+            remedy="choose --threads in that range; a program that means more calls "
+            "ThreadBudget.process().set(n) before the first load",
         )
     return count
 

@@ -71,7 +71,7 @@ def _checked(
 ) -> Report:
     opened = Bundle.open(bundle)
     candidate = default_candidate(opened.manifest, **pins).candidate
-    images = read_phantom(phantom, opened.manifest.task)
+    images = read_phantom(phantom, opened.manifest.task, gone=True)
     report, _ = check(opened, candidate, images, values, _quiet, new_acquisition=anew)
     return report
 
@@ -260,6 +260,12 @@ def test_regions_of_interest_come_from_the_folders_table(phantom):
     images = read_phantom(phantom, task)
     assert [image.name for image in images] == [f"image {n}" for n in range(1, IMAGES + 1)]
     assert [image.roi for image in images] == [Box(1, 2, n + 10, 20) for n in range(1, IMAGES + 1)]
+    # Who stores wants a table that is right; who checks reports the image that is gone.
+    (phantom / "3.dcm").unlink()
+    with pytest.raises(PhantomRefusedError, match=r"line 3 of rois\.csv names a file that is"):
+        read_phantom(phantom, task)
+    images = read_phantom(phantom, task, gone=True)
+    assert [image.roi for image in images] == [Box(1, 2, n + 10, 20) for n in (1, 2, 4, 5)]
 
 
 @pytest.mark.slow
@@ -283,6 +289,13 @@ def test_a_region_of_interest_is_part_of_an_image(liver_bundle_dir, tmp_path):
     rows[1] = f'{manifest.known_answers[0].id}.dcm,"{x0},{y0},{x1},{y1 - 1}"'
     (folder / "rois.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     assert "image 1 has other pixels" in _checked(liver_bundle_dir, folder, values).reasons[0]
+
+    # The table still names a file that is gone: the check fails by its number.
+    (folder / f"{manifest.known_answers[1].id}.dcm").unlink()
+    rows[1] = f'{manifest.known_answers[0].id}.dcm,"{x0},{y0},{x1},{y1}"'
+    (folder / "rois.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    report = _checked(liver_bundle_dir, folder, values)
+    assert (report.verdict, report.reasons[0].endswith("image 2 is missing")) == ("fail", True)
 
 
 def test_values_of_another_task_are_refused(bundle_dir, phantom):
@@ -322,6 +335,10 @@ def test_stored_values_are_replaced_only_on_demand(bundle_dir, phantom, tmp_path
     write_values(path, values, replace=True)
     with pytest.raises(OutputNotWritableError, match="taken"):
         write_values(phantom, values, replace=True)
+    for replace in (False, True):
+        with pytest.raises(OutputNotWritableError, match="no folder at that path"):
+            write_values(tmp_path / "none/values.json", values, replace=replace)
+    assert not (tmp_path / "none").exists()
 
 
 Spoil = Callable[[dict[str, Any]], object]
@@ -361,6 +378,9 @@ def test_files_that_are_none(bundle_dir, phantom, tmp_path):
     path = tmp_path / "values.json"
     with pytest.raises(ValuesUnreadableError, match="there are no stored values"):
         read_values(path)
+    with pytest.raises(ValuesUnreadableError, match=r"a folder; .* name the file in it") as caught:
+        read_values(tmp_path)
+    assert "store" not in caught.value.remedy
     for data in (b"", b"[]", b"{}", b"\xff", b'{"kind":"medsdk-answers"}'):
         path.write_bytes(data)
         with pytest.raises(ValuesUnreadableError, match="is none"):

@@ -100,6 +100,20 @@ def test_another_encoding_is_named_and_refused(
     assert "東京" not in str(error)
 
 
+def test_a_dicom_file_is_no_table_and_said_to_be_one(
+    task: Task, tmp_path: Path, vendor: Any
+) -> None:
+    error = refusal(vendor.cases.parent / "0.dcm", task)
+    assert error.got == "a DICOM file"
+    assert "UTF-8 (comma" not in error.remedy
+
+
+def test_a_table_of_a_header_alone_needs_rows(task: Task, tmp_path: Path) -> None:
+    path = tmp_path / "cases.csv"
+    path.write_text("path,truth,patient\n", "utf-8")
+    assert refusal(path, task).remedy == "add a row for each case"
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -149,7 +163,16 @@ def test_an_unknown_column_names_those_that_are_allowed(table: Any, task: Task) 
         ({"lesion": ["", "l", "l"]}, "one lesion has two patients", "case 2 and case 3"),
         ({"path": ["no", "nope"]}, "6 of 6 files", "case 1, case 2, case 3, case 4, case 5 and 1"),
         ({"path": "a\0b"}, "6 of 6 files", ""),
-        ({"path": ""}, "6 of 6 files", ""),
+        (
+            {"path": ["", "no"]},
+            "6 of 6 files",
+            "an empty path for case 1, case 3, case 5; nothing at the path of case 2",
+        ),
+        (
+            {"path": "."},
+            "6 of 6 files",
+            "a folder for case 1, case 2, case 3, case 4, case 5 and 1",
+        ),
     ],
 )
 def test_rows_that_cannot_be_used(
@@ -215,6 +238,21 @@ def test_regions_make_cases_of_their_own(table: Any, task: Task) -> None:
     assert len({item.id for item in identify_cases(again, roi_task).cases}) == 2
     assert "no region of interest" in refusal(table(2, roi=""), roi_task).what
     assert "refused" in refusal(table(2, roi="1,2,3"), roi_task).what
+
+
+@pytest.mark.parametrize(
+    "roi", ["1,2,65,31", "-9,0,9,9", "0,0,1e20,1e20", "1.1,1,1.2,9", "nan,0,1,1"]
+)
+def test_a_region_that_its_frame_has_not_is_refused_beforehand(
+    table: Any, task: Task, roi: str
+) -> None:
+    document = task.model_dump(mode="json")
+    crop = {"kind": "roi", "required": True, "square": False}
+    document["networks"]["filter"]["pixels"]["crop"] = crop
+    roi_task = task_from_document(document, "task")
+    path = table(2, roi=["0,0,64,48", roi])
+    with pytest.raises(CasesRefusedError, match=r"case 2 has a region of interest that is refused"):
+        identify_cases(read_cases(path, roi_task, LABELS), roi_task)
 
 
 def test_a_file_that_cannot_be_read_is_a_case_with_an_error(
