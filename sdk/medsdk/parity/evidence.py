@@ -288,12 +288,15 @@ class Evidence(Strict):
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why not `pass`, failures first."""
+        """Why not `pass`, failures first, each once; several candidates that share it are named."""
+        told: dict[str, dict[str, None]] = {}
+        for verdict in ("fail", "not-conclusive", "not-run"):
+            for claim in self.claims:
+                if claim.verdict == verdict and claim.reason:
+                    told.setdefault(claim.reason, {})[claim.scope.candidate] = None
         return tuple(
-            claim.reason
-            for verdict in ("fail", "not-conclusive", "not-run")
-            for claim in self.claims
-            if claim.verdict == verdict and claim.reason
+            f"{', '.join(filter(None, whose))}: {reason}" if len(whose) > 1 else reason
+            for reason, whose in told.items()
         )
 
     def as_advice(self) -> Evidence:

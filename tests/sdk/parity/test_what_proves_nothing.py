@@ -10,7 +10,7 @@ from scipy.stats import beta, bootstrap
 
 from medsdk.parity import rates
 from medsdk.parity.classification import change_evidence, metric_evidence
-from medsdk.parity.evidence import Evidence
+from medsdk.parity.evidence import Claim, Evidence, Measure, Scope
 from medsdk.parity.pairing import paired
 from medsdk.tasks.gates import ClassificationGate
 from tests.sdk.parity.made_answers import LABELS, SCOPE, answer, bound_of, only, pairs_of
@@ -185,3 +185,15 @@ def test_a_loss_within_the_limit_says_what_would_prove_it() -> None:
     claim = only(change(rows, gate), "sensitivity-non-inferiority")
     assert claim.verdict == "fail"
     assert "473 cases with no more would prove it" in claim.reason
+
+
+def test_a_reason_is_told_once_and_names_the_candidates_that_share_it() -> None:
+    def claim(measure: Measure, candidate: str, reason: str) -> Claim:
+        scope = Scope(candidate=candidate)
+        return Claim(measure=measure, scope=scope, n=0, verdict="fail", reason=reason)
+
+    none = "no case has a truth"
+    alone = Evidence(claims=(claim("accuracy", "one", none), claim("sensitivity", "one", none)))
+    assert alone.reasons == (none,)
+    two = Evidence(claims=(claim("flips", "one", "2 flips"), claim("flips", "two", "2 flips")))
+    assert (alone + two).reasons == (none, "one, two: 2 flips")
