@@ -197,3 +197,31 @@ def test_a_reason_is_told_once_and_names_the_candidates_that_share_it() -> None:
     assert alone.reasons == (none,)
     two = Evidence(claims=(claim("flips", "one", "2 flips"), claim("flips", "two", "2 flips")))
     assert (alone + two).reasons == (none, "one, two: 2 flips")
+
+
+def test_a_bound_says_what_it_takes_to_find_it_again() -> None:
+    rows = [(T, T, T)] * 93 + [(T, N, N)] * 7 + [(N, N, N)] * 100
+    shared = [number // 4 if number < 100 else number for number in range(200)]
+    counts = np.bincount(shared)
+    worth = counts.sum() ** 2 / (counts**2).sum()
+    pairs = pairs_of(rows, shared)
+    found = metric_evidence(LABELS, T, [pair.variant for pair in pairs], SCOPE)
+    accuracy = only(found, "accuracy").bound
+    assert accuracy is not None
+    assert (accuracy.method, accuracy.effective_n) == ("clopper-pearson", worth)
+    events = 193 * worth / 200
+    assert accuracy.low == pytest.approx(beta.ppf(0.025, events, worth - events + 1))
+    assert accuracy.high == pytest.approx(beta.ppf(0.975, events + 1, worth - events))
+
+    step = only(change(rows, patients=shared), "accuracy-change").bound
+    assert step is not None
+    assert (step.method, step.effective_n) == ("paired-bootstrap-widened", worth)
+    room = 1 - 0.025 ** (1 / worth)
+    assert (step.low, step.high) == pytest.approx((-room, room))
+
+    alone = change(rows)
+    assert {claim.bound.effective_n for claim in alone.claims if claim.bound} == {None}
+    moved = [(T, T, N)] * 30 + [(N, T, N)] * 30 + GOOD
+    wide = only(change(moved), "accuracy-change").bound
+    assert wide is not None
+    assert wide.method == "paired-bootstrap"
