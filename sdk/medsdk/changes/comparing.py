@@ -29,6 +29,9 @@ Facts = Mapping[tuple[ChangedThing, str], str]
 ABSENT = "absent"
 """What stands for a fact that one side lacks."""
 
+ENVELOPE: tuple[ChangedThing, str] = ("gates", "change_envelope")
+"""The fact that a side has an envelope at all."""
+
 _THINGS: tuple[ChangedThing, ...] = get_args(ChangedThing)
 _READ_BACK: tuple[ChangedThing, ...] = ("runtime-version", "device", "precision")
 _NAMED_TENSORS = 3
@@ -84,7 +87,10 @@ def changes_between(before: Side, after: Side) -> tuple[Change, ...]:
         they do not, the variant is what changed.
     """
     found = []
-    for key in before.facts.keys() | after.facts.keys():
+    keys = before.facts.keys() | after.facts.keys()
+    if (ENVELOPE in before.facts) != (ENVELOPE in after.facts):  # one row, none for each key of it
+        keys = {key for key in keys if not key[1].startswith(f"{ENVELOPE[1]}.")}
+    for key in keys:
         old, new = before.facts.get(key, ABSENT), after.facts.get(key, ABSENT)
         if old != new:
             what, where = key
@@ -131,6 +137,7 @@ def bundle_side(bundle: Bundle, variants: Collection[str] | None = None) -> Side
     facts["version", ""] = manifest.version
     facts["gates", "purpose"] = manifest.purpose
     if manifest.change_envelope is not None:
+        facts[ENVELOPE] = "declared"
         facts |= _under("gates", "change_envelope", manifest.change_envelope)
     graphs = {}
     for role, network in manifest.networks.items():

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from medsdk.bundle.change_envelope import ChangeEnvelope
 from medsdk.bundle.manifest import Verdict
+from medsdk.changes.comparing import ABSENT, ENVELOPE
 from medsdk.parity.evidence import Evidence
 from medsdk.reports.report import VERDICT_OF_ENVELOPE, Change, EnvelopeAnswer
 
@@ -83,6 +84,13 @@ def judge_by_envelope(
             f"the envelope allows no change of {', '.join(forbidden)}; it allows "
             f"{', '.join(envelope.may_change)}",
         )
+    if against and any(
+        (change.what, change.where) == ENVELOPE and change.after == ABSENT for change in changes
+    ):
+        against.append(
+            "B has no change envelope, and that is a change of gates: "
+            "export B with the same --envelope"
+        )
     open_questions: list[str] = []
     to_show = bool(changes) or _unasked(evidence)
     if to_show and cases_sha256 != envelope.cases_sha256:
@@ -95,10 +103,10 @@ def judge_by_envelope(
             f"{cases} cases are too few: the envelope asks for {envelope.min_cases}"
         )
     if evidence.verdict == "fail" and not open_questions:
+        failed = tuple(claim for claim in evidence.claims if claim.verdict == "fail")
         against += [
-            f"a limit of the envelope is exceeded: {claim.reason}"
-            for claim in evidence.claims
-            if claim.verdict == "fail"
+            f"a limit of the envelope is exceeded: {reason}"
+            for reason in Evidence(claims=failed).reasons
         ]
     elif to_show and evidence.verdict != "pass":
         open_questions += evidence.reasons or ("nothing was measured",)

@@ -160,6 +160,16 @@ def cases_of_the_largest(cases_per_patient: npt.ArrayLike) -> float:
     return float(counts.sum()) / largest if largest else 0.0
 
 
+def fewer(independent: float, cases: int) -> float | None:
+    """How many independent cases there are, where that is not their number (`Bound.effective_n`).
+
+    Args:
+        independent: Of `effective_cases` or `cases_of_the_largest`.
+        cases: How many there are.
+    """
+    return None if independent == cases else independent
+
+
 def quantile_upper_bound(
     values: npt.ArrayLike, share: float, confidence: float, effective: float | None = None
 ) -> float | None:

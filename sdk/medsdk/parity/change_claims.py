@@ -11,7 +11,12 @@ import numpy as np
 from medsdk.bundle.manifest import Verdict
 from medsdk.parity import rates
 from medsdk.parity._decidable import ROUNDING, cases_that_prove
-from medsdk.parity.bootstrap import patient_codes, quantile_cases_needed, quantile_upper_bound
+from medsdk.parity.bootstrap import (
+    fewer,
+    patient_codes,
+    quantile_cases_needed,
+    quantile_upper_bound,
+)
 from medsdk.parity.change_charts import probability_change
 from medsdk.parity.decisions import Flags, Pairs, Rate, called_other
 from medsdk.parity.evidence import Bound, Claim, Measure, Scope
@@ -235,7 +240,12 @@ def probability_changes(
         independent = rates.worth(patients)
         high = quantile_upper_bound(sizes, 0.95, gate.confidence, independent)
         if high is not None:
-            bound = Bound(high=high, confidence=gate.confidence, method="order-statistic")
+            bound = Bound(
+                high=high,
+                confidence=gate.confidence,
+                method="order-statistic",
+                effective_n=fewer(independent, len(sizes)),
+            )
     yield Claim(
         measure="probability-change-95th-percentile",
         scope=scope,

@@ -22,7 +22,6 @@ from medsdk.parity.judging import (
     counted,
     fewest_for_loss,
     interval,
-    room_of,
     share,
 )
 from medsdk.tasks.gates import DetectionGate
@@ -286,8 +285,8 @@ def _average_precision(
         if before is not None:
             value -= mean_average_precision(before, overlap) or 0.0
             drawn -= resampled_precisions(before, codes, overlap)
-        room = room_of([case.subject.patient for case in cases for _ in case.truth])
-        bound, reason = interval(drawn, value, room, patients)
+        units = [case.subject.patient for case in cases for _ in case.truth]
+        bound, reason = interval(drawn, value, patients, units)
         if bound is not None and not changes:
             low, high = max(bound.low or 0.0, 0.0), min(bound.high or 0.0, 1.0)
             bound = bound.model_copy(update={"low": low, "high": high})

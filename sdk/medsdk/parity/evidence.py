@@ -99,14 +99,18 @@ Level = Literal["output", "slice", "box", "lesion", "frame", "clip", "study", "p
 Method = Literal[
     "clopper-pearson",
     "paired-bootstrap",
+    "paired-bootstrap-widened",
     "bootstrap",
+    "bootstrap-widened",
     "mcnemar-exact",
     "order-statistic",
     "extremes",
     "none",
 ]
-"""How a bound was found. `order-statistic`: of a percentile, by the values in order, whatever
-their distribution; `extremes`: the largest or smallest that was seen; `none`: no bound."""
+"""How a bound was found. `...-widened`: the interval is what no event in so many independent cases
+leaves open, because the resamples agreed on less (`medsdk.parity.bootstrap.widened`).
+`order-statistic`: of a percentile, by the values in order, whatever their distribution;
+`extremes`: the largest or smallest that was seen; `none`: no bound."""
 
 
 class Bound(Strict):
@@ -117,12 +121,15 @@ class Bound(Strict):
         high: Upper end, in the claim's unit.
         confidence: Of the interval, one-sided or two-sided as it is.
         method: How it was found.
+        effective_n: How many independent units the method was given, where cases share patients;
+            None where they are the claim's n, or where no such number entered.
     """
 
     low: float | None = None
     high: float | None = None
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
     method: Method
+    effective_n: NonNegativeFloat | None = None
 
 
 class Scope(Strict):
@@ -288,12 +295,15 @@ class Evidence(Strict):
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why not `pass`, failures first."""
+        """Why not `pass`, failures first, each once; several candidates that share it are named."""
+        told: dict[str, dict[str, None]] = {}
+        for verdict in ("fail", "not-conclusive", "not-run"):
+            for claim in self.claims:
+                if claim.verdict == verdict and claim.reason:
+                    told.setdefault(claim.reason, {})[claim.scope.candidate] = None
         return tuple(
-            claim.reason
-            for verdict in ("fail", "not-conclusive", "not-run")
-            for claim in self.claims
-            if claim.verdict == verdict and claim.reason
+            f"{', '.join(filter(None, whose))}: {reason}" if len(whose) > 1 else reason
+            for reason, whose in told.items()
         )
 
     def as_advice(self) -> Evidence:

@@ -190,7 +190,7 @@ def _variation(gate: HeatMapGate, scope: Scope, seen: _Seen) -> Claim:
     if len(seen.varying) >= 2:
         value = float(_variations(seen, np.ones((1, len(seen.totals)), np.intp))[0])
         drawn = [_variations(seen, times) for times in times_drawn(len(seen.totals))]
-        bound, unbounded = interval(np.concatenate(drawn), value, 0.0, seen.varying)
+        bound, unbounded = interval(np.concatenate(drawn), value, seen.varying, None)
     elif len(seen.pictures) >= 2 and not seen.varying:
         value = 0.0  # all of them are constant
     claim = worst(

@@ -22,6 +22,7 @@ from medsdk.parity._decidable import ROUNDING, cases_that_prove, cases_that_tole
 from medsdk.parity.bootstrap import (
     FEWEST_PATIENTS,
     effective_cases,
+    fewer,
     patient_codes,
     per_patient,
     percentile_interval,
@@ -136,7 +137,12 @@ def counted(
         patients=len(set(patients)),
         events=events,
         value=events / n if n else None,
-        bound=Bound(high=high, confidence=confidence, method="clopper-pearson"),
+        bound=Bound(
+            high=high,
+            confidence=confidence,
+            method="clopper-pearson",
+            effective_n=fewer(worth, n),
+        ),
         limit=max_rate,
         needed=needed,
         verdict=verdict,
@@ -190,7 +196,13 @@ def share(measure: Measure, scope: Scope, right: Sequence[bool], patients: Seque
     bound = None
     if n:
         low, high = binomial_interval(events * worth / n, worth, CONFIDENCE)
-        bound = Bound(low=low, high=high, confidence=CONFIDENCE, method="clopper-pearson")
+        bound = Bound(
+            low=low,
+            high=high,
+            confidence=CONFIDENCE,
+            method="clopper-pearson",
+            effective_n=fewer(worth, n),
+        )
     return Claim(
         measure=measure,
         scope=scope,
@@ -231,8 +243,8 @@ def mean(
         sums = per_patient(patient_codes(patients), [column, np.ones_like(column)])
         # Fractions that all move alike leave open that one moves by 1, in cases rare enough.
         alike = float(np.ptp(column)) <= ROUNDING
-        room = room_of(patients) if unit == "fraction" and alike else 0.0
-        bound, unbounded = interval(_ratio(resampled_sums(sums)), value, room, patients)
+        open_to = patients if unit == "fraction" and alike else None
+        bound, unbounded = interval(_ratio(resampled_sums(sums)), value, patients, open_to)
     return _against(measure, scope, len(values), patients, value, unit, bound, limit, unbounded)
 
 
@@ -268,7 +280,13 @@ def percentile(
         high, low = None, None if mirrored is None else -mirrored
     bound = None
     if low is not None or high is not None:
-        bound = Bound(low=low, high=high, confidence=CONFIDENCE, method="order-statistic")
+        bound = Bound(
+            low=low,
+            high=high,
+            confidence=CONFIDENCE,
+            method="order-statistic",
+            effective_n=fewer(worth, len(values)),
+        )
     value = float(np.quantile(column, portion)) if len(values) else None
     return _against(measure, scope, len(values), patients, value, unit, bound, limit)
 
@@ -347,8 +365,9 @@ def change_of_share(
     drawn = resampled_sums(sums)
     values = [float(np.mean(right)) for right, _ in sides]
     value = values[1] - values[0]
-    room = max(room_of(owners) for _, owners in sides)
-    bound, unbounded = interval(_ratio(drawn[:, 2:]) - _ratio(drawn[:, :2]), value, room, people)
+    steps = _ratio(drawn[:, 2:]) - _ratio(drawn[:, :2])
+    least = min((owners for _, owners in sides), key=_worth)
+    bound, unbounded = interval(steps, value, people, least)
     return _against(measure, scope, n, people, value, "fraction", bound, limit, unbounded)
 
 
@@ -388,15 +407,19 @@ def listed(
 
 
 def interval(
-    values: NDArray[np.float64], estimate: float, room: float, patients: Sequence[str]
+    values: NDArray[np.float64],
+    estimate: float,
+    patients: Sequence[str],
+    units: Sequence[str] | None,
 ) -> tuple[Bound | None, str]:
     """The two-sided interval of what was taken of resampled patients.
 
     Args:
         values: Of each resample; NaN where it has none.
         estimate: Of the patients themselves.
-        room: The interval is at least so wide on each side.
-        patients: Of each unit.
+        patients: Of each case.
+        units: Patient of each unit of a rate: the interval is at least as wide, on each side, as
+            no event in so many leaves open. None: nothing is added to the resamples.
 
     Returns:
         The bound, or None and why there is none: fewer than `FEWEST_PATIENTS`, or no width.
@@ -404,15 +427,23 @@ def interval(
     people = len(set(patients))
     if people < FEWEST_PATIENTS:
         return None, f"no interval of {people} patients: it takes at least {FEWEST_PATIENTS}"
-    low, high = widened(percentile_interval(values, CONFIDENCE), estimate, room)
+    room, worth = 0.0, 0.0
+    if units is not None:
+        worth = _worth(units)
+        room = binomial_upper_bound(0, worth, (1 + CONFIDENCE) / 2)
+    resampled = percentile_interval(values, CONFIDENCE)
+    low, high = widened(resampled, estimate, room)
     if high - low <= ROUNDING * max(1.0, abs(estimate)):
         return None, "no interval: all patients have the same mean"
-    return Bound(low=low, high=high, confidence=CONFIDENCE, method="paired-bootstrap"), ""
-
-
-def room_of(patients: Sequence[str]) -> float:
-    """What no event in units of these patients leaves open, on each side of an interval."""
-    return binomial_upper_bound(0, _worth(patients), (1 + CONFIDENCE) / 2)
+    if units is None or (low, high) == resampled:
+        return Bound(low=low, high=high, confidence=CONFIDENCE, method="paired-bootstrap"), ""
+    return Bound(
+        low=low,
+        high=high,
+        confidence=CONFIDENCE,
+        method="paired-bootstrap-widened",
+        effective_n=fewer(worth, len(units)),
+    ), ""
 
 
 def fewest_for_percentile(percent: int) -> int:

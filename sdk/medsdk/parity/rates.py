@@ -19,6 +19,7 @@ from medsdk.parity.bootstrap import (
     Floats,
     cases_of_the_largest,
     effective_cases,
+    fewer,
     per_patient,
     percentile_interval,
     resampled_sums,
@@ -76,7 +77,13 @@ def rate(
     if n:
         independent = worth(patients[among])
         low, high = binomial_interval(events * independent / n, independent, confidence)
-        bound = Bound(low=low, high=high, confidence=confidence, method="clopper-pearson")
+        bound = Bound(
+            low=low,
+            high=high,
+            confidence=confidence,
+            method="clopper-pearson",
+            effective_n=fewer(independent, n),
+        )
     return _claim(measure, scope, n, patients[among], events / n if n else None, bound, events)
 
 
@@ -101,7 +108,12 @@ def agreement(
     if n:
         independent = worth(patients[among])
         low = binomial_lower_bound(events * independent / n, independent, confidence)
-        bound = Bound(low=low, confidence=confidence, method="clopper-pearson")
+        bound = Bound(
+            low=low,
+            confidence=confidence,
+            method="clopper-pearson",
+            effective_n=fewer(independent, n),
+        )
     return _claim(measure, scope, n, patients[among], events / n if n else None, bound, events)
 
 
@@ -123,7 +135,12 @@ def upper(
     n, events = len(happened), int(happened.sum())
     independent = worth(patients)
     high = binomial_upper_bound(events * independent / n if n else 0, independent, confidence)
-    bound = Bound(high=high, confidence=confidence, method="clopper-pearson")
+    bound = Bound(
+        high=high,
+        confidence=confidence,
+        method="clopper-pearson",
+        effective_n=fewer(independent, n),
+    )
     return _claim(measure, scope, n, patients, events / n if n else None, bound, events)
 
 
@@ -320,11 +337,14 @@ def loss(
     independent = worth_at_the_least(patients[among])
     events = lost * independent / n if n else 0.0
     touched = people(patients[among & before & ~after])
-    high = max(
-        binomial_upper_bound(events, independent, confidence),
-        binomial_upper_bound(touched, people(patients[among]), confidence),
+    behind = people(patients[among])
+    high, of = max(
+        (binomial_upper_bound(events, independent, confidence), independent),
+        (binomial_upper_bound(touched, behind, confidence), float(behind)),
     )
-    bound = Bound(high=high, confidence=confidence, method="clopper-pearson")
+    bound = Bound(
+        high=high, confidence=confidence, method="clopper-pearson", effective_n=fewer(of, n)
+    )
     value = (lost - gained) / n if n else None
     return _claim(measure, scope, n, patients[among], value, bound, lost)
 
@@ -367,7 +387,7 @@ def _interval(
     patients: Sequence[Codes],
     confidence: float,
     ends: tuple[float, float],
-    method: Method = "bootstrap",
+    method: Literal["bootstrap", "paired-bootstrap"] = "bootstrap",
     unit: float = 1.0,
 ) -> tuple[Bound | None, str]:
     """The interval of a mean of rates, or why there is none.
@@ -378,16 +398,23 @@ def _interval(
         patients: Of the cases of each rate.
         confidence: Of the two-sided interval.
         ends: What it cannot leave.
-        method: Its name.
+        method: Its name; `-widened` where no event in so many cases leaves more open.
         unit: What one rate moves the statistic by, times the number of rates.
     """
     fewest = min(people(codes) for codes in patients)
     if fewest < FEWEST_PATIENTS:
         return None, f"no interval: {fewest} patients, it takes {FEWEST_PATIENTS}"
     room = unit * sum(_room(codes, confidence) for codes in patients) / len(patients)
-    low, high = widened(percentile_interval(drawn, confidence), estimate, room)
+    resampled = percentile_interval(drawn, confidence)
+    low, high = widened(resampled, estimate, room)
+    found: Method = method
+    effective = None
+    if (low, high) != resampled:
+        found = "bootstrap-widened" if method == "bootstrap" else "paired-bootstrap-widened"
+        if len(patients) == 1:  # of a mean of rates each has its own
+            effective = fewer(worth(patients[0]), len(patients[0]))
     low, high = max(ends[0], low), min(ends[1], high)
-    return Bound(low=low, high=high, confidence=confidence, method=method), ""
+    return Bound(low=low, high=high, confidence=confidence, method=found, effective_n=effective), ""
 
 
 def _room(patients: Codes, confidence: float) -> float:

@@ -58,7 +58,7 @@ def attention(words: Wording, report: Report) -> Markup | None:
     """What did not pass, each with a link to its row, failures first."""
     claims = [item for item in numbered(report) if item.claim.verdict in _ORDER[:3]]
     claims.sort(key=lambda item: _ORDER.index(item.claim.verdict))
-    told = {item.claim.reason for item in claims}
+    told = {item.claim.reason for item in claims}.union(report.evidence.reasons)
     of_candidates = [reason for item in report.candidates for reason in item.reasons]
     others = [
         tag("li", icon(report.verdict), tag("p", foreign(reason, "en")))

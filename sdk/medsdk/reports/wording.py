@@ -131,12 +131,12 @@ class Wording:
         kind = "interval"
         if bound.low is None or bound.high is None:
             kind = "upper" if bound.low is None else "lower"
-        return self.text(
-            "sentences",
-            kind,
-            confidence=significant(bound.confidence * 100, 6),
-            method=self.method(bound.method),
-        )
+        method = self.method(bound.method)
+        if bound.effective_n is not None:
+            independent = significant(bound.effective_n, 6)
+            method = self.text("sentences", "effective", method=method, n=independent)
+        confidence = significant(bound.confidence * 100, 6)
+        return self.text("sentences", kind, confidence=confidence, method=method)
 
     def finding(self, claim: Claim) -> str:
         """What was found, with its n: `0 in 300 slices`, `93.42 % of 152 slices`."""

@@ -570,6 +570,16 @@ def test_the_same_bundle_lies_inside_its_envelope_without_a_case(differ, tampere
     assert (report.envelope, report.verdict) == ("inside", "pass")
 
 
+def test_an_envelope_that_is_gone_is_one_row_with_its_remedy(differ, tampered):
+    first, second = tampered(_enveloped("d" * 64)), tampered(lambda *_: None)
+    report = differ(first, second, FP32)
+    assert [(item.what, item.where, item.before, item.after) for item in report.changes] == [
+        ("gates", "change_envelope", "declared", "absent")
+    ]
+    assert report.envelope == "outside"
+    assert any("export B with the same --envelope" in reason for reason in report.reasons)
+
+
 def test_an_envelope_that_changes_is_a_changed_gate(differ, tampered):
     first, second = tampered(_enveloped("d" * 64)), tampered(_enveloped("d" * 64, min_cases=9))
     report = differ(first, second, FP32)

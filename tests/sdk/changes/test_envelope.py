@@ -110,6 +110,19 @@ def test_a_side_that_was_not_asked_is_not_the_same_though_nothing_is_known_to_di
     assert (found.verdict, found.reasons) == ("not-conclusive", ("not opened",))
 
 
+def test_a_successor_without_the_envelope_is_outside_and_says_the_remedy():
+    lost = Change(what="gates", where="change_envelope", before="declared", after="absent")
+    remedy = "export B with the same --envelope"
+    for changes in ([lost], [lost, _change("version")]):
+        found = judge_by_envelope(ENVELOPE, changes, GOOD, CASES, 300)
+        assert found.envelope == "outside"
+        assert found.reasons[-1].endswith(remedy)
+    allowed = ChangeEnvelope.model_validate(_document(may_change=("gates", "version")))
+    assert judge_by_envelope(allowed, changes, GOOD, CASES, 300).reasons == ()
+    other = judge_by_envelope(ENVELOPE, [_change("gates")], GOOD, CASES, 300)
+    assert remedy not in " ".join(other.reasons)
+
+
 def test_gates_that_change_need_another_version_with_an_envelope_and_without():
     envelope = ChangeEnvelope.model_validate(_document(may_change=("gates", "version")))
     silent, told = [_change("gates")], [_change("gates"), _change("version")]

@@ -10,7 +10,7 @@ from scipy.stats import beta, bootstrap
 
 from medsdk.parity import rates
 from medsdk.parity.classification import change_evidence, metric_evidence
-from medsdk.parity.evidence import Evidence
+from medsdk.parity.evidence import Claim, Evidence, Measure, Scope
 from medsdk.parity.pairing import paired
 from medsdk.tasks.gates import ClassificationGate
 from tests.sdk.parity.made_answers import LABELS, SCOPE, answer, bound_of, only, pairs_of
@@ -185,3 +185,43 @@ def test_a_loss_within_the_limit_says_what_would_prove_it() -> None:
     claim = only(change(rows, gate), "sensitivity-non-inferiority")
     assert claim.verdict == "fail"
     assert "473 cases with no more would prove it" in claim.reason
+
+
+def test_a_reason_is_told_once_and_names_the_candidates_that_share_it() -> None:
+    def claim(measure: Measure, candidate: str, reason: str) -> Claim:
+        scope = Scope(candidate=candidate)
+        return Claim(measure=measure, scope=scope, n=0, verdict="fail", reason=reason)
+
+    none = "no case has a truth"
+    alone = Evidence(claims=(claim("accuracy", "one", none), claim("sensitivity", "one", none)))
+    assert alone.reasons == (none,)
+    two = Evidence(claims=(claim("flips", "one", "2 flips"), claim("flips", "two", "2 flips")))
+    assert (alone + two).reasons == (none, "one, two: 2 flips")
+
+
+def test_a_bound_says_what_it_takes_to_find_it_again() -> None:
+    rows = [(T, T, T)] * 93 + [(T, N, N)] * 7 + [(N, N, N)] * 100
+    shared = [number // 4 if number < 100 else number for number in range(200)]
+    counts = np.bincount(shared)
+    worth = counts.sum() ** 2 / (counts**2).sum()
+    pairs = pairs_of(rows, shared)
+    found = metric_evidence(LABELS, T, [pair.variant for pair in pairs], SCOPE)
+    accuracy = only(found, "accuracy").bound
+    assert accuracy is not None
+    assert (accuracy.method, accuracy.effective_n) == ("clopper-pearson", worth)
+    events = 193 * worth / 200
+    assert accuracy.low == pytest.approx(beta.ppf(0.025, events, worth - events + 1))
+    assert accuracy.high == pytest.approx(beta.ppf(0.975, events + 1, worth - events))
+
+    step = only(change(rows, patients=shared), "accuracy-change").bound
+    assert step is not None
+    assert (step.method, step.effective_n) == ("paired-bootstrap-widened", worth)
+    room = 1 - 0.025 ** (1 / worth)
+    assert (step.low, step.high) == pytest.approx((-room, room))
+
+    alone = change(rows)
+    assert {claim.bound.effective_n for claim in alone.claims if claim.bound} == {None}
+    moved = [(T, T, N)] * 30 + [(N, T, N)] * 30 + GOOD
+    wide = only(change(moved), "accuracy-change").bound
+    assert wide is not None
+    assert wide.method == "paired-bootstrap"

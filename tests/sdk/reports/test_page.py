@@ -230,6 +230,15 @@ def test_what_speaks_of_no_candidate_is_said_at_the_top(make_report):
     assert said in page.split("<nav")[0]
 
 
+def test_a_reason_that_two_candidates_share_is_no_row_of_its_own(make_report):
+    facts = {"measure": "flips", "n": 9, "verdict": "fail", "reason": "2 flips"}
+    claims = [Claim.model_validate({**facts, "scope": {"candidate": name}}) for name in "ab"]
+    evidence = Evidence(claims=tuple(claims))
+    assert evidence.reasons == ("a, b: 2 flips",)
+    report = make_report(evidence=evidence, reasons=evidence.reasons, candidates=())
+    assert "a, b: 2 flips" not in page_html(report, "en")
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("answer", get_args(EnvelopeAnswer))
 def test_the_answer_of_a_change_envelope_is_a_word_at_the_top(make_report, language, answer):

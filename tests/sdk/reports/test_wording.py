@@ -132,6 +132,34 @@ EXACT = Bound(high=1 - 0.05 ** (1 / 300), method="clopper-pearson")
         ),
         (
             _claim(
+                measure="accuracy",
+                n=200,
+                events=193,
+                value=0.965,
+                bound=Bound(
+                    low=0.88853, high=0.99464, method="clopper-pearson", effective_n=66.6667
+                ),
+            ),
+            "Accuracy: 193 in 200 slices (96.50 %); 88.85 to 99.47 % (95 % interval, "
+            "Clopper-Pearson, as of 66.6667 independent ones)",
+            "正診率：200スライス中193件（96.50%）、88.85～99.47%（95%信頼区間、"
+            "Clopper-Pearson法、独立な66.6667件に相当）",
+        ),
+        (
+            _claim(
+                measure="accuracy-change",
+                value=0.0,
+                bound=Bound(low=-0.0537, high=0.0537, method="paired-bootstrap-widened"),
+            ),
+            "Change of accuracy: 0.00 points (n = 300 slices); −5.37 to 5.37 points (95 % "
+            "interval, paired bootstrap over patients, never narrower than no event in so many "
+            "independent cases allows)",
+            "正診率の変化：0.00ポイント（300スライス）、−5.37～5.37ポイント"
+            "（95%信頼区間、対応のあるブートストラップ法（患者単位、同数の独立な症例で"
+            "事象0件の場合に許される幅を下限とする））",
+        ),
+        (
+            _claim(
                 measure="output-difference",
                 value=1.3111e-06,
                 unit="",
