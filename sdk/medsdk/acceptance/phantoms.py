@@ -74,6 +74,7 @@ def read_phantom(folder: Path, task: Task, *, gone: bool = False) -> tuple[Phant
             "there is no folder of phantom images",
             got="a file" if folder.exists() else "nothing at that path",
             expected="a folder of DICOM files, one frame each",
+            remedy="check the path of --phantom",
         )
     files = image_files(folder)
     if not files:
@@ -81,6 +82,7 @@ def read_phantom(folder: Path, task: Task, *, gone: bool = False) -> tuple[Phant
             "the folder of phantom images is empty",
             got="no image",
             expected="DICOM files, one frame each",
+            remedy="put the phantom's images into it, or name another folder",
         )
     rule = roi_rule(task)
     rois = read_rois(folder, task, "the folder of phantom images", PhantomRefusedError, gone=gone)

@@ -69,6 +69,7 @@ def read_table(
         if None in row or None in row.values():
             raise refused(
                 f"the row of {row_name} {number} has another number of fields than the header",
+                got="more fields" if None in row else "fewer fields",
                 expected=f"{len(header)} fields",
                 remedy="put a text that holds a comma between quotation marks",
             )
