@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from medsdk.evaluation.answers import Answer, AnswersHeader
+from medsdk.parity.evidence import Claim
+from medsdk.reports.report import Report
 from medsdk.tasks.gates import ClassificationGate, Gates
 
 
@@ -59,3 +61,13 @@ def answers(probabilities: Iterable[float], threshold: float = 0.5) -> tuple[Ans
         )
         for number, value in enumerate(probabilities, 1)
     )
+
+
+def claim_of(report: Report, measure: str, candidate: str = "") -> Claim:
+    """The one claim about a measure."""
+    (found,) = [
+        item
+        for item in report.evidence.claims
+        if item.measure == measure and candidate in item.scope.candidate
+    ]
+    return found

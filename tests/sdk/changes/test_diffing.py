@@ -14,7 +14,6 @@ import pytest
 from onnx import numpy_helper
 
 from medsdk.bundle.reading import Bundle
-from medsdk.changes.diffing import Diff, DiffRequest, diff
 from medsdk.changes.running import Pins
 from medsdk.changes.sides import read_side
 from medsdk.errors import (
@@ -24,19 +23,17 @@ from medsdk.errors import (
     GraphRefusedError,
     KnownAnswerFailedError,
     NotComparableError,
-    UnpairedResultsError,
     VariantUnavailableError,
 )
 from medsdk.evaluation import running
-from medsdk.evaluation.answers import Answer, write_answers
-from medsdk.parity.evidence import Claim
+from medsdk.evaluation.answers import Answer
 from medsdk.parity.known_answers import check_on_load
 from medsdk.pipeline import Pipeline
 from medsdk.plan.candidate import Candidate
 from medsdk.reports.report import Report
 from medsdk.tasks import Task
 from medsdk_export.decision_probes import decision_probes
-from tests.sdk.changes.documents import answers, header
+from tests.sdk.changes.documents import claim_of
 
 Edit = Callable[[Path, dict[str, Any]], None]
 FEW = 30
@@ -49,30 +46,6 @@ def _both(*edits: Edit) -> Edit:
             edit(folder, manifest)
 
     return change
-
-
-def _quiet(phase: str, done: int, total: int) -> None:
-    """Progress that nobody sees."""
-
-
-@pytest.fixture
-def differ(tmp_path: Path) -> Callable[..., Report]:
-    def run(
-        first: Path,
-        second: Path,
-        pins: Pins = Pins(),  # noqa: B008 - frozen
-        pins_b: Pins | None = None,
-        cases: Path | None = None,
-        place: str = "out",
-    ) -> Report:
-        out, scratch = tmp_path / place, tmp_path / "scratch"
-        scratch.mkdir(exist_ok=True)
-        sides = read_side(first), read_side(second)
-        request = DiffRequest(*sides, pins, pins if pins_b is None else pins_b, cases, out, scratch)
-        found: Diff = diff(request, _quiet)
-        return found.report
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -93,15 +66,6 @@ def made(tampered: Callable[[Edit], Path]) -> Callable[..., Path]:
         manifest["task"]["gates"]["classification"]["max_flip_rate"] = 0.1
 
     return lambda *edits: tampered(_both(gate, *edits))
-
-
-def _claim(report: Report, measure: str, candidate: str = "") -> Claim:
-    (found,) = [
-        item
-        for item in report.evidence.claims
-        if item.measure == measure and candidate in item.scope.candidate
-    ]
-    return found
 
 
 def _retrained(by: float, *variants: str) -> Edit:
@@ -133,7 +97,7 @@ def test_a_bundle_against_itself_is_the_same_without_running(differ, bundle_dir,
 def test_with_cases_a_bundle_against_itself_is_run(differ, bundle_dir, few):
     report = differ(bundle_dir, bundle_dir, FP32, cases=few)
     assert (report.verdict, report.changes) == ("pass", ())
-    assert (_claim(report, "flips").n, _claim(report, "flips").events) == (FEW, 0)
+    assert (claim_of(report, "flips").n, claim_of(report, "flips").events) == (FEW, 0)
 
 
 def test_two_candidates_on_the_known_answers_prove_little_and_say_how_little(differ, bundle_dir):
@@ -143,7 +107,7 @@ def test_two_candidates_on_the_known_answers_prove_little_and_say_how_little(dif
         ("precision", "fp32", "int8"),
     ]
     assert report.verdict == "not-conclusive"
-    flips = _claim(report, "flips")
+    flips = claim_of(report, "flips")
     assert (flips.n, flips.events) == (6, 0)
     assert flips.bound is not None
     assert flips.bound.high == pytest.approx(1 - 0.05 ** (1 / 6))
@@ -172,7 +136,7 @@ def test_weights_that_move_a_little(differ, made, few):
     report = differ(made(), second, FP32, cases=few)
     assert [(item.what, item.where) for item in report.changes] == [("weights", "filter fp32")]
     assert report.verdict == "pass"
-    assert _claim(report, "flips").events == 0
+    assert claim_of(report, "flips").events == 0
     assert (
         next(item for item in report.candidates if not item.reference).bundle.sha256
         == Bundle.open(second).sha256
@@ -260,10 +224,10 @@ def test_a_threshold_that_costs_sensitivity_fails(differ, bundle_dir, tampered, 
     assert [(item.what, item.where) for item in report.changes] == [
         ("thresholds", "tumour-probability")
     ]
-    flips = _claim(report, "flips-to-negative")
+    flips = claim_of(report, "flips-to-negative")
     assert flips.events is not None
     assert flips.events > 0
-    assert (report.verdict, _claim(report, "sensitivity-change").verdict) == ("fail", "fail")
+    assert (report.verdict, claim_of(report, "sensitivity-change").verdict) == ("fail", "fail")
     worst = report.evidence.worst[0]
     assert (worst.reference, worst.variant) == ("tumour", "none")
 
@@ -284,7 +248,7 @@ def test_preprocessing_that_changed_is_compared_and_not_refused(
     assert [(item.what, item.where) for item in report.changes] == [
         ("preprocessing", "filter.resize.kernel")
     ]
-    assert _claim(report, "flips").n == 6
+    assert claim_of(report, "flips").n == 6
 
 
 @pytest.mark.parametrize(("version", "verdict"), [("1.0.0", "fail"), ("7.0.0", "not-conclusive")])
@@ -298,7 +262,7 @@ def test_gates_need_another_version(differ, bundle_dir, tampered, version, verdi
     report = differ(bundle_dir, tampered(change), FP32)
     assert report.verdict == verdict
     # The gates of the approved side judge, not the wider ones.
-    assert _claim(report, "flips").limit == 0.02
+    assert claim_of(report, "flips").limit == 0.02
     assert ("under an equal version" in report.reasons[0]) == (verdict == "fail")
 
 
@@ -334,132 +298,9 @@ def test_kept_answers_are_gone_on_with_and_those_of_another_bundle_refused(
     kept = sorted((tmp_path / "out").rglob("*.jsonl"))
     assert [path.name for path in kept] == ["onnxruntime-fp32.jsonl", "onnxruntime-int8-cpu.jsonl"]
     monkeypatch.setattr("medsdk.evaluation.running.ask", _never)
-    assert _claim(differ(bundle_dir, bundle_dir, FP32, INT8), "flips").n == 6
+    assert claim_of(differ(bundle_dir, bundle_dir, FP32, INT8), "flips").n == 6
     with pytest.raises(AnswersMismatchError):
         differ(bundle_dir, tampered(_retrained(1e-6, "int8-cpu")), FP32, INT8)
-
-
-@pytest.fixture
-def machines(tmp_path: Path) -> Callable[..., tuple[Path, Path]]:
-    """Two files of answers, as two machines would have written them."""
-
-    def make(
-        first: tuple[Answer, ...], second: tuple[Answer, ...], **update: Any
-    ) -> tuple[Path, Path]:
-        paths = tmp_path / "one.jsonl", tmp_path / "two.jsonl"
-        other = {"machine": {"cpu_model": "another"}, "machine_sha256": "1" * 64} | update
-        write_answers(paths[0], header(cases=len(first)), first)
-        write_answers(paths[1], header(cases=len(second), **other), second)
-        return paths
-
-    return make
-
-
-PROBABILITIES = [0.9 if number % 2 == 0 else 0.1 for number in range(1, 301)]
-
-
-def test_two_machines_by_their_answers(differ, machines):
-    moved = [value + 1e-4 for value in PROBABILITIES]
-    report = differ(*machines(answers(PROBABILITIES), answers(moved)))
-    assert [(item.what, item.where) for item in report.changes] == [
-        ("machine", "cpu_model"),
-        ("machine", "libraries.numpy"),
-    ]
-    assert (report.verdict, report.cases) == ("pass", 300)
-    assert {item.title for item in report.candidates} == {
-        *("A: onnxruntime fp32", "B: onnxruntime fp32")
-    }
-
-
-def test_two_machines_that_decide_otherwise(differ, machines):
-    moved = [
-        0.4 if number < 30 and value > 0.5 else value for number, value in enumerate(PROBABILITIES)
-    ]
-    report = differ(*machines(answers(PROBABILITIES), answers(moved)))
-    flips = _claim(report, "flips")
-    assert (report.verdict, flips.events, flips.n) == ("fail", 15, 300)
-    assert {item.number for item in report.evidence.worst} <= set(range(2, 31, 2))
-
-
-@pytest.mark.parametrize("both", [True, False])
-def test_errors_do_not_only_shrink_the_number_of_cases(differ, machines, both):
-    one = answers(PROBABILITIES)
-    lost: dict[str, Any] = {
-        "status": "error",
-        "label": None,
-        "probabilities": {},
-        "reason": "inference-failed",
-    }
-    two = tuple(
-        item.model_copy(update=lost) if item.number <= 3 else item
-        for item in answers(PROBABILITIES)
-    )
-    report = differ(*machines(two if both else one, two))
-    claim = _claim(report, "no-result")
-    assert (claim.n, claim.events) == (300, 3)
-    assert claim.verdict == ("not-conclusive" if both else "fail")
-    assert "3 of 300 cases ended in an error: case 1 (inference-failed)" in claim.reason
-    assert report.verdict == claim.verdict
-
-
-def test_answers_of_other_cases_are_refused(differ, machines):
-    with pytest.raises(UnpairedResultsError):
-        differ(*machines(answers(PROBABILITIES), answers(PROBABILITIES[:-2])))
-
-
-@pytest.mark.parametrize(
-    "update",
-    [
-        {"decision": "{}"},
-        {"decision": "no JSON"},
-        {"positive": "cyst"},
-        {"thresholds": {}},
-        {"labels": ("none", "other")},
-    ],
-)
-def test_answers_that_contradict_their_header_are_refused(differ, machines, update):
-    with pytest.raises(AnswersUnreadableError, match="contradicts its header"):
-        differ(*machines(answers(PROBABILITIES), answers(PROBABILITIES), **update))
-
-
-def test_answers_with_other_labels_are_refused(differ, machines):
-    other = ("none", "tumour", "cyst")
-    paths = machines(answers(PROBABILITIES), answers(PROBABILITIES), labels=other)
-    with pytest.raises(NotComparableError, match="other labels"):
-        differ(*paths)
-
-
-def test_lesions_and_studies_are_reported_and_decide_nothing(differ, machines):
-    def divided(probabilities: list[float]) -> tuple[Answer, ...]:
-        """Two slices of one truth make a lesion, a study and a patient."""
-        return tuple(
-            item.model_copy(
-                update={
-                    "patient": f"{(item.number - 1) // 4 * 2 + item.number % 2:016x}",
-                    "lesion": f"{(item.number - 1) // 4 * 2 + item.number % 2 + 4096:016x}",
-                    "study": f"{(item.number - 1) // 4 * 2 + item.number % 2 + 8192:016x}",
-                }
-            )
-            for item in answers(probabilities)
-        )
-
-    report = differ(*machines(divided(PROBABILITIES), divided(PROBABILITIES)))
-    assert report.verdict == "pass"
-    flips = {item.scope.level: item for item in report.evidence.claims if item.measure == "flips"}
-    assert {level: (item.n, item.verdict) for level, item in flips.items()} == {
-        "slice": (300, "pass"),
-        "lesion": (150, "advisory"),
-        "study": (150, "advisory"),
-    }
-
-
-def test_slices_of_a_study_that_differ_in_truth_are_no_unit(differ, machines):
-    one = tuple(item.model_copy(update={"study": item.patient}) for item in answers(PROBABILITIES))
-    report = differ(*machines(one, one))
-    assert report.verdict == "pass"
-    (claim,) = [item for item in report.evidence.claims if item.scope.level == "study"]
-    assert (claim.verdict, claim.n) == ("advisory", 0)
-    assert "more than one truth" in claim.reason
 
 
 def test_a_bundle_against_answers_from_elsewhere(differ, made, few, tmp_path):
